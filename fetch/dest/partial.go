@@ -1,0 +1,231 @@
+package dest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// instantSize is the size from which room for a file is claimed at once.
+const instantSize = 1 << 20
+
+// Partial is the open partial file of one file. Its methods are safe for
+// concurrent use.
+type Partial struct {
+	tree *Tree
+	work *dir
+	id   int64
+	size int64
+	file *os.File
+
+	mu     sync.Mutex // guards what follows
+	name   string     // in the work folder
+	failed error      // of the first flush that failed
+}
+
+// newName is what a partial file is called until it was flushed for the first
+// time. What is recorded of an earlier one that got lost says nothing about it,
+// even if the program ends before that record is gone.
+func newName(id int64) string { return strconv.FormatInt(id, 10) + ".new" }
+
+// partName is what a partial file is called from then on.
+func partName(id int64) string { return strconv.FormatInt(id, 10) + ".part" }
+
+// Partial opens the partial file of the file id, of size bytes. fresh says
+// that it was made just now: then nothing has arrived, whatever is recorded.
+func (t *Tree) Partial(id, size int64) (p *Partial, fresh bool, err error) {
+	work, err := t.workFolder(true)
+	if err != nil {
+		return nil, false, err
+	}
+	p, err = t.openPartial(work, partName(id), id, size, t.traits.dense)
+	if errors.Is(err, fs.ErrNotExist) {
+		fresh = true
+		p, err = t.makePartial(work, id, size)
+	}
+	return p, fresh, err
+}
+
+// openPartial opens a partial file that is there. One that is not what it
+// should be is removed, and as good as not there; shorter is no fault if its
+// size is still to grow.
+func (t *Tree) openPartial(work *dir, name string, id, size int64, grows bool) (*Partial, error) {
+	f, err := openRegular(work, name, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err == nil {
+		ok, err := fits(f, size, grows)
+		if ok {
+			return &Partial{tree: t, work: work, id: id, size: size, file: f, name: name}, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, wrap("open partial file", t.workPath(name), err)
+		}
+	} else if !errors.Is(err, ErrInTheWay) {
+		return nil, wrap("open partial file", t.workPath(name), err)
+	}
+	if err := work.root.RemoveAll(name); err != nil {
+		return nil, wrap("remove useless partial file", t.workPath(name), err)
+	}
+	return nil, fs.ErrNotExist
+}
+
+// fits reports whether f can be the partial file of a file of size bytes.
+func fits(f *os.File, size int64, grows bool) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	right := info.Size() == size || grows && info.Size() < size
+	return right && info.Sys().(*syscall.Stat_t).Nlink == 1, nil
+}
+
+func (t *Tree) makePartial(work *dir, id, size int64) (p *Partial, err error) {
+	name := newName(id)
+	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
+	f, err := work.root.OpenFile(name, flags, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		if err = work.root.RemoveAll(name); err == nil {
+			f, err = work.root.OpenFile(name, flags, 0o666)
+		}
+	}
+	if err != nil {
+		return nil, wrap("make partial file", t.workPath(name), err)
+	}
+	err = t.reserve(f, size)
+	if err == nil {
+		err = t.sys.own(f, t.traits, t.spec.UID, t.spec.GID)
+	}
+	if err != nil {
+		f.Close()
+		return nil, errors.Join(wrap("make partial file", t.workPath(name), err), work.root.Remove(name))
+	}
+	return &Partial{tree: t, work: work, id: id, size: size, file: f, name: name}, nil
+}
+
+// reserve gives f its size, with room for it where that takes no time.
+func (t *Tree) reserve(f *os.File, size int64) error {
+	if size >= instantSize && t.traits.allocate {
+		if err := t.sys.allocate(f, size); !refused(err) {
+			return err
+		}
+	}
+	if size == 0 || t.traits.dense {
+		return nil
+	}
+	return f.Truncate(size)
+}
+
+// DropPartial removes the partial file of the file id, if there is one.
+func (t *Tree) DropPartial(id int64) error {
+	work, err := t.workFolder(false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{newName(id), partName(id)} {
+		if err := work.root.RemoveAll(name); err != nil {
+			return wrap("remove partial file", t.workPath(name), err)
+		}
+	}
+	return nil
+}
+
+func (t *Tree) workPath(name string) string {
+	return filepath.Join(t.path, t.workName(), name)
+}
+
+// Size returns the size that the file will have, in bytes.
+func (p *Partial) Size() int64 { return p.size }
+
+// WriteAt writes within the file's size.
+func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
+	if off < 0 || int64(len(b)) > p.size-off {
+		return 0, fmt.Errorf("write %d bytes at %d of %d: %w", len(b), off, p.size, fs.ErrInvalid)
+	}
+	n, err := p.file.WriteAt(b, off)
+	if err != nil {
+		err = wrap("write partial file", p.path(), err)
+	}
+	return n, err
+}
+
+// ReadAt implements io.ReaderAt.
+func (p *Partial) ReadAt(b []byte, off int64) (int, error) { return p.file.ReadAt(b, off) }
+
+// Sync returns when all that was written before is on stable storage, and the
+// partial file can be resumed. After it has failed once it fails for ever:
+// the kernel tells of bytes that it could not write only once.
+func (p *Partial) Sync() error {
+	if err := p.flush(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.name == partName(p.id) {
+		return nil
+	}
+	err := p.work.root.Rename(p.name, partName(p.id))
+	if err == nil {
+		p.name = partName(p.id)
+		err = p.tree.sys.syncDir(p.work)
+	}
+	if err != nil {
+		return wrap("keep partial file", p.tree.workPath(p.name), err)
+	}
+	return nil
+}
+
+// flush has the bytes written to stable storage.
+func (p *Partial) flush() error {
+	p.mu.Lock()
+	failed := p.failed
+	p.mu.Unlock()
+	if failed != nil {
+		return failed
+	}
+	err := p.tree.sys.flushData(p.file)
+	if err == nil {
+		return nil
+	}
+	err = wrap("flush partial file", p.path(), err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed == nil {
+		p.failed = err
+	}
+	return p.failed
+}
+
+// lost reports whether a flush has failed before.
+func (p *Partial) lost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed != nil
+}
+
+// Close closes the partial file, which stays.
+func (p *Partial) Close() error { return p.file.Close() }
+
+// drop closes the partial file and removes it: its bytes cannot be trusted.
+func (p *Partial) drop() {
+	p.file.Close()
+	p.work.root.Remove(p.inWork())
+}
+
+func (p *Partial) inWork() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.name
+}
+
+func (p *Partial) path() string { return p.tree.workPath(p.inWork()) }

@@ -1,0 +1,73 @@
+package dest
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+var renameNoReplace = at2(func(from int, name string, to int, newName string) error {
+	return unix.Renameat2(from, name, to, newName, unix.RENAME_NOREPLACE)
+})
+
+func flushAll(f *os.File) error  { return withFD(f, unix.Syncfs) }
+func flushData(f *os.File) error { return withFD(f, unix.Fdatasync) }
+
+func allocate(f *os.File, size int64) error {
+	return withFD(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+}
+
+func traitsOf(f *os.File) (traits, error) {
+	st, err := statfs(f)
+	if err != nil {
+		return traits{}, err
+	}
+	// The type is signed on some architectures and not on others.
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+		return traits{flushAll: syncfsTells(), allocate: true, owners: true}, nil
+	case unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC:
+		return traits{dense: true}, nil
+	case unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC:
+		// Owners are for the other side to decide: it may map all to one.
+		return traits{}, nil
+	default:
+		return traits{owners: true}, nil
+	}
+}
+
+func spaceOf(f *os.File) (Space, error) {
+	st, err := statfs(f)
+	if err != nil {
+		return Space{}, err
+	}
+	unit := int64(st.Frsize)
+	if unit == 0 {
+		unit = int64(st.Bsize) // Frsize is not filled in by every file system
+	}
+	// Total leaves out what is kept back for root, as Free does.
+	kept := int64(st.Bfree) - int64(st.Bavail)
+	return Space{Free: int64(st.Bavail) * unit, Total: (int64(st.Blocks) - kept) * unit}, nil
+}
+
+func statfs(f *os.File) (st unix.Statfs_t, err error) {
+	err = withFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) })
+	return st, err
+}
+
+// syncfsTells reports whether the kernel tells of write errors in syncfs, as
+// it does since Linux 5.8 (syncfs(2)). Before, only fsync and fdatasync do.
+var syncfsTells = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	major, rest, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, _ := strconv.Atoi(major)
+	b, _ := strconv.Atoi(minor)
+	return a > 5 || a == 5 && b >= 8
+})
