@@ -1,0 +1,373 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"masvfs/fetch/dest"
+	"masvfs/fetch/masv"
+	"masvfs/fetch/pathname"
+	"masvfs/fetch/store"
+	"masvfs/fetch/transfer"
+)
+
+// Config is what an Agent is made of. Database, Cloud and Roots are needed;
+// the zero value of everything else means a sane default.
+type Config struct {
+	Database string       // the SQLite file; its folder exists
+	Cloud    *masv.Client // the MASV API
+	Roots    []string     // absolute folders below which downloads may be placed; the first is the default destination
+
+	KeepOut []string // absolute folders in which no download may be placed: the inbox, the mount, the state folder
+
+	Storage     http.RoundTripper // for the bytes; HTTP/1.1, so that connections are many
+	UserAgent   string
+	Connections int          // to the storage hosts, at most
+	MaxActive   int          // downloads that run at once
+	RateLimit   int64        // bytes per second over all downloads; 0: none
+	Reserve     dest.Reserve // space that downloads leave free
+	Names       pathname.Rules
+	Publish     Publish // the default for requests that do not say
+	Log         *slog.Logger
+
+	MinBackoff, MaxBackoff time.Duration // between attempts at what time may mend
+	StallTimeout           time.Duration // without a byte, a connection is given up
+	MendInterval           time.Duration // between looks at what time may have mended
+}
+
+func (c *Config) defaults() {
+	c.Connections = orDefault(c.Connections, 16)
+	c.MaxActive = orDefault(c.MaxActive, 4)
+	c.MinBackoff = orDefault(c.MinBackoff, 500*time.Millisecond)
+	c.MaxBackoff = orDefault(c.MaxBackoff, time.Minute)
+	c.StallTimeout = orDefault(c.StallTimeout, 30*time.Second)
+	c.MendInterval = orDefault(c.MendInterval, 10*time.Second)
+	c.Publish = orDefault(c.Publish, PublishFile)
+	c.Log = orDefault(c.Log, slog.Default())
+	c.Storage = orDefault(c.Storage, http.DefaultTransport)
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+// Errors of Agent's methods that callers tell apart.
+var (
+	ErrNotFound = errors.New("there is no such download")
+	ErrClosed   = errors.New("the agent is stopping")
+)
+
+// errStopped is the cause of a run's end when somebody has stopped it.
+var errStopped = errors.New("stopped")
+
+// Agent owns the downloads. Its methods are safe for concurrent use, and
+// return what is durable.
+type Agent struct {
+	cfg       Config
+	log       *slog.Logger
+	store     *store.Store
+	roots     *dest.Roots
+	engine    *transfer.Engine
+	committer *dest.Committer
+	queue     *queue
+	hub       hub
+	linking   chan struct{} // a token for each link call under way
+
+	ctx  context.Context // ends when the agent stops
+	stop context.CancelFunc
+	runs sync.WaitGroup // everything that works on downloads
+
+	adding sync.Mutex // makes "is it there already?" and adding it one step
+
+	mu        sync.Mutex // guards what follows, and every download's row, totals, run and tree
+	downloads map[string]*download
+	order     []*download          // by Seq
+	names     map[string]*download // by NameKey
+	pieces    map[int64]*feed      // files on their way through the committer
+}
+
+// New opens the database and makes the agent; nothing runs before Run.
+func New(cfg Config) (*Agent, error) {
+	cfg.defaults()
+	roots, err := dest.NewRoots(cfg.Roots)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(cfg.Database)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg:       cfg,
+		log:       cfg.Log,
+		store:     st,
+		roots:     roots,
+		queue:     newQueue(cfg.MaxActive),
+		linking:   make(chan struct{}, 4),
+		downloads: make(map[string]*download),
+		names:     make(map[string]*download),
+		pieces:    make(map[int64]*feed),
+	}
+	a.ctx, a.stop = context.WithCancel(context.Background())
+	limit := rate.Inf
+	if cfg.RateLimit > 0 {
+		limit = rate.Limit(cfg.RateLimit)
+	}
+	a.engine = transfer.New(transfer.Config{
+		Connections:  cfg.Connections,
+		Transport:    cfg.Storage,
+		UserAgent:    cfg.UserAgent,
+		Limiter:      rate.NewLimiter(limit, 1<<20),
+		StallTimeout: cfg.StallTimeout,
+		MinBackoff:   cfg.MinBackoff,
+		MaxBackoff:   cfg.MaxBackoff,
+		Log:          cfg.Log,
+	})
+	a.committer = dest.NewCommitter(journal{a}, dest.Config{Log: cfg.Log})
+	if err := a.load(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// load reads what the database holds.
+func (a *Agent) load() error {
+	rows, err := a.store.Downloads(a.ctx)
+	if err != nil {
+		return fmt.Errorf("load downloads: %w", err)
+	}
+	for _, row := range rows {
+		d := newDownload(row)
+		if d.row.State != string(Complete) {
+			partials, err := a.store.Partials(a.ctx, row.Seq)
+			if err != nil {
+				return fmt.Errorf("load partial files: %w", err)
+			}
+			for _, p := range partials {
+				var arrived transfer.Arrived
+				if err := arrived.UnmarshalBinary(p.Arrived); err != nil {
+					return fmt.Errorf("load partial file %d: %w", p.Entry, err)
+				}
+				d.arrival.set(p.Entry, arrived.Bytes())
+			}
+		}
+		a.insert(d)
+	}
+	return nil
+}
+
+// insert makes d known; a.mu is held, or nobody else is there yet.
+func (a *Agent) insert(d *download) {
+	a.downloads[d.id] = d
+	a.order = append(a.order, d)
+	a.names[d.row.NameKey] = d
+}
+
+// Run works on the downloads until ctx ends, then stops: what runs is flushed
+// and stays resumable. It is called once.
+func (a *Agent) Run(ctx context.Context) error {
+	a.mu.Lock()
+	for _, d := range a.order {
+		switch {
+		case d.row.Deleting:
+			a.goDo(func() { a.finishDelete(d) })
+		case d.row.State == string(Transferring):
+			a.start(d)
+		}
+	}
+	a.mu.Unlock()
+	a.goDo(a.mend)
+	<-ctx.Done()
+	a.stop()
+	a.runs.Wait()
+	return nil
+}
+
+// goDo runs f, which ends with a.ctx, in a goroutine that Run waits for.
+func (a *Agent) goDo(f func()) {
+	a.runs.Go(f)
+}
+
+// Close releases everything; no other method may be called after it.
+func (a *Agent) Close() error {
+	a.stop()
+	a.runs.Wait()
+	a.engine.Close()
+	a.committer.Close()
+	return a.store.Close()
+}
+
+// Subscribe returns a subscription to all that happens from now on.
+func (a *Agent) Subscribe() *Subscription { return a.hub.subscribe() }
+
+// Downloads returns all downloads, in the order of their acceptance.
+func (a *Agent) Downloads() []Download {
+	at := a.queue.positions()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make([]Download, 0, len(a.order))
+	for _, d := range a.order {
+		if !d.row.Deleting {
+			all = append(all, d.snapshot(at[d.seq]))
+		}
+	}
+	return all
+}
+
+// Get returns one download, or ErrNotFound.
+func (a *Agent) Get(id string) (Download, error) {
+	d, err := a.find(id)
+	if err != nil {
+		return Download{}, err
+	}
+	return a.snapshot(d), nil
+}
+
+// ByName returns the download that has this name in the mount.
+func (a *Agent) ByName(name string) (Download, bool) {
+	a.mu.Lock()
+	d, ok := a.names[pathname.Key(name, a.cfg.Names)]
+	// A name is taken a moment before its download is recorded.
+	ok = ok && a.downloads[d.id] == d && d.row.Name == name && !d.row.Deleting
+	a.mu.Unlock()
+	if !ok {
+		return Download{}, false
+	}
+	return a.snapshot(d), true
+}
+
+func (a *Agent) find(id string) (*download, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d, ok := a.downloads[id]
+	if !ok || d.row.Deleting {
+		return nil, ErrNotFound
+	}
+	return d, nil
+}
+
+// row returns a copy of d's row.
+func (a *Agent) row(d *download) store.Download {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return d.row
+}
+
+func (a *Agent) snapshot(d *download) Download {
+	at := a.queue.positions()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return d.snapshot(at[d.seq])
+}
+
+// change is the one place where a download's row changes: f decides, the
+// database is told, then everybody else. f may refuse with an error.
+func (a *Agent) change(d *download, f func(*store.Download) error) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	a.mu.Lock()
+	old := d.row
+	a.mu.Unlock()
+	row := old
+	if err := f(&row); err != nil {
+		return err
+	}
+	if row.State != old.State {
+		if err := transition(State(old.State), State(row.State)); err != nil {
+			return err
+		}
+	}
+	row.UpdatedAt = time.Now()
+	// What was decided is stored even if whoever asked is gone by now.
+	if err := a.store.Put(context.Background(), row); err != nil {
+		return fmt.Errorf("store download %s: %w", d.id, err)
+	}
+	a.mu.Lock()
+	d.row = row
+	if row.NameKey != old.NameKey {
+		delete(a.names, old.NameKey)
+	}
+	a.mu.Unlock()
+	if row.Name != old.Name {
+		a.hub.tell(Event{Kind: Renamed, ID: d.id, Seq: d.seq, Name: row.Name, OldName: old.Name})
+	}
+	if row.State != old.State {
+		a.log.Info("download changed", "download", d.id, "name", row.Name, "state", row.State, "code", row.Code, "message", row.Message)
+	}
+	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: row.Name})
+	return nil
+}
+
+// takeName finds the name that a download wanting to be called name can have
+// in the mount, and holds it for d. The caller gives the one it does not use back.
+func (a *Agent) takeName(d *download, name string) (taken, key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for n := 1; ; n++ {
+		taken = name
+		if n > 1 {
+			taken = pathname.Numbered(name, n, true)
+		}
+		key = pathname.Key(taken, a.cfg.Names)
+		if holder, ok := a.names[key]; !ok || holder == d {
+			a.names[key] = d
+			return taken, key
+		}
+	}
+}
+
+// start begins to work on d, after whatever still works on it has ended; a.mu is held.
+func (a *Agent) start(d *download) {
+	before := d.run
+	ctx, cancel := context.WithCancelCause(a.ctx)
+	r := &run{cancel: cancel, ended: make(chan struct{}), ticket: a.queue.join(d.row.Priority, d.seq)}
+	d.run = r
+	a.goDo(func() {
+		defer close(r.ended)
+		defer cancel(nil)
+		defer a.queue.leave(r.ticket)
+		if before != nil {
+			<-before.ended
+		}
+		a.work(ctx, d, r)
+	})
+}
+
+// halt stops the work on d and waits until it has ended, or ctx has.
+func (a *Agent) halt(ctx context.Context, d *download) error {
+	a.mu.Lock()
+	r := d.run
+	a.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.cancel(errStopped)
+	select {
+	case <-r.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// removeLocked forgets d; a.mu is held.
+func (a *Agent) removeLocked(d *download) {
+	delete(a.downloads, d.id)
+	if a.names[d.row.NameKey] == d {
+		delete(a.names, d.row.NameKey)
+	}
+	a.order = slices.DeleteFunc(a.order, func(o *download) bool { return o == d })
+}

@@ -1,0 +1,136 @@
+package fetch
+
+import "sync"
+
+// EventKind says what an Event tells.
+type EventKind int
+
+// The kinds of events.
+const (
+	Added   EventKind = iota // a download is there
+	Changed                  // its state, problem or place in the queue is another
+	Renamed                  // its name is another; OldName is what it was
+	Removed                  // it is forgotten, and gone from lists and names
+	Placed                   // Node, in folder Folder, is finished and durable
+	Lost                     // the subscriber was too slow and missed some: look at everything again
+)
+
+// Event tells a subscriber of something that has happened and is durable.
+type Event struct {
+	Kind    EventKind
+	ID      string // of the download; empty for Lost
+	Seq     int64  // of the download
+	Name    string
+	OldName string
+	Folder  int64
+	Node    Node
+}
+
+// maxQueued bounds the events that wait for one slow subscriber.
+const maxQueued = 4096
+
+// Subscription delivers events in the order in which they happened. A slow
+// subscriber never holds the agent up: it loses events and gets a Lost.
+type Subscription struct {
+	hub    *hub
+	events chan Event
+	wake   chan struct{}
+	done   chan struct{}
+	ended  chan struct{}
+	once   sync.Once
+
+	mu     sync.Mutex // guards queued
+	queued []Event
+}
+
+// Events returns the channel on which events arrive. It is closed by Close.
+func (s *Subscription) Events() <-chan Event { return s.events }
+
+// Close ends the subscription. It may be called more than once.
+func (s *Subscription) Close() {
+	s.once.Do(func() {
+		s.hub.remove(s)
+		close(s.done)
+	})
+	<-s.ended
+}
+
+func (s *Subscription) put(e Event) {
+	s.mu.Lock()
+	if len(s.queued) >= maxQueued {
+		s.queued = append(s.queued[:0], Event{Kind: Lost})
+	} else {
+		s.queued = append(s.queued, e)
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pump moves events from the queue to the channel until the subscription is closed.
+func (s *Subscription) pump() {
+	defer close(s.ended)
+	defer close(s.events)
+	for {
+		s.mu.Lock()
+		batch := s.queued
+		s.queued = nil
+		s.mu.Unlock()
+		for _, e := range batch {
+			select {
+			case s.events <- e:
+			case <-s.done:
+				return
+			}
+		}
+		if len(batch) > 0 {
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// hub hands events to subscriptions.
+type hub struct {
+	mu   sync.Mutex // guards subs
+	subs map[*Subscription]struct{}
+}
+
+func (h *hub) subscribe() *Subscription {
+	s := &Subscription{
+		hub:    h,
+		events: make(chan Event),
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		ended:  make(chan struct{}),
+	}
+	h.mu.Lock()
+	if h.subs == nil {
+		h.subs = make(map[*Subscription]struct{})
+	}
+	h.subs[s] = struct{}{}
+	h.mu.Unlock()
+	go s.pump()
+	return s
+}
+
+func (h *hub) remove(s *Subscription) {
+	h.mu.Lock()
+	delete(h.subs, s)
+	h.mu.Unlock()
+}
+
+// tell hands e to everybody who has subscribed, without waiting for anybody.
+func (h *hub) tell(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s := range h.subs {
+		s.put(e)
+	}
+}

@@ -1,0 +1,302 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"time"
+
+	"masvfs/fetch/dest"
+	"masvfs/fetch/pathname"
+	"masvfs/fetch/store"
+	"masvfs/fetch/transfer"
+)
+
+// work takes a download as far as it goes: to its end, or to a problem, which
+// becomes its state. Each step is remembered, so that the next run begins
+// where this one ended.
+func (a *Agent) work(ctx context.Context, d *download, r *run) {
+	err := a.steps(ctx, d, r)
+	if ctx.Err() != nil {
+		// Stopped, by somebody or with the agent; what else is wrong shows next time.
+		return
+	}
+	row := a.row(d)
+	p := problemOf(err, row.DstFolder)
+	if p == nil {
+		return
+	}
+	a.mu.Lock()
+	d.tries++
+	tries := d.tries
+	a.mu.Unlock()
+	p.RetryAt = a.retryAt(p, tries)
+	a.log.Warn("download has a problem", "download", d.id, "error", err)
+	err = a.change(d, func(row *store.Download) error {
+		row.State = string(Failed)
+		row.Code, row.Message, row.Recoverable, row.RetryAt = string(p.Code), p.Message, p.Recoverable, p.RetryAt
+		return nil
+	})
+	if err != nil {
+		a.log.Error("download's problem cannot be recorded", "download", d.id, "error", err)
+	}
+}
+
+func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
+	if err := a.resolve(ctx, d); err != nil {
+		return err
+	}
+	if err := a.queue.wait(ctx, r.ticket); err != nil {
+		return err
+	}
+	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: a.row(d).Name})
+	if err := a.list(ctx, d); err != nil {
+		return err
+	}
+	row := a.row(d)
+	a.mu.Lock()
+	totals := d.totals
+	a.mu.Unlock()
+	if err := a.checkSpace(d, row, totals); err != nil {
+		return err
+	}
+	tree, err := a.openTree(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer a.closeTree(d, tree)
+	if err := a.fetchFiles(ctx, d, tree); err != nil {
+		return err
+	}
+	return a.finish(ctx, d, tree)
+}
+
+func treeSpec(row store.Download) dest.Spec {
+	return dest.Spec{
+		ID:            row.ID,
+		PackageFolder: !row.NoPackageFolder,
+		Hidden:        row.Publish == string(PublishPackage),
+		UID:           row.UID,
+		GID:           row.GID,
+	}
+}
+
+// openTree opens the download's tree on disk, made if this is the first time.
+func (a *Agent) openTree(ctx context.Context, d *download) (*dest.Tree, error) {
+	row := a.row(d)
+	var folder *dest.Folder
+	var err error
+	if row.Placed {
+		// What was there once is not made again: its disk may only be away.
+		folder, err = a.roots.Existing(row.DstFolder)
+	} else {
+		folder, err = a.roots.Open(row.DstFolder)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close() // a tree holds on to what it needs
+	placed := ""
+	if row.Placed {
+		placed = row.Folder
+	}
+	tree, err := folder.Tree(treeSpec(row), placed)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.place(d, tree); err != nil {
+		tree.Close()
+		return nil, err
+	}
+	if err := a.makeFolders(ctx, d.seq, tree); err != nil {
+		tree.Close()
+		return nil, err
+	}
+	a.mu.Lock()
+	d.tree = tree
+	a.mu.Unlock()
+	return tree, nil
+}
+
+func (a *Agent) closeTree(d *download, tree *dest.Tree) {
+	// Pieces still on their way to their names must not find it closed.
+	if err := a.committer.Drain(context.Background(), tree); err != nil {
+		a.log.Error("finished files cannot be placed", "download", d.id, "error", err)
+	}
+	a.mu.Lock()
+	d.tree = nil
+	a.mu.Unlock()
+	tree.Close()
+}
+
+// place makes the package folder, unless it is there.
+func (a *Agent) place(d *download, tree *dest.Tree) error {
+	row := a.row(d)
+	if row.Placed || row.NoPackageFolder {
+		return nil
+	}
+	folder, err := tree.Place(row.Folder, a.candidate(row), func(name string) error {
+		return a.change(d, func(row *store.Download) error {
+			row.Folder = name
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return a.change(d, func(row *store.Download) error {
+		row.Folder, row.Placed = folder, true
+		return nil
+	})
+}
+
+// publish gives a hidden package folder its final name.
+func (a *Agent) publish(d *download, tree *dest.Tree) error {
+	row := a.row(d)
+	if row.FinalFolder != "" && row.Folder == row.FinalFolder {
+		return nil
+	}
+	folder, err := tree.Publish(row.FinalFolder, a.candidate(row), func(name string) error {
+		return a.change(d, func(row *store.Download) error {
+			row.FinalFolder = name
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return a.change(d, func(row *store.Download) error {
+		row.Folder, row.FinalFolder = folder, folder
+		return nil
+	})
+}
+
+// candidate returns the names that the package folder may have, best first.
+func (a *Agent) candidate(row store.Download) func(n int) string {
+	name := pathname.CleanDownload(row.PackageName, a.cfg.Names)
+	return func(n int) string {
+		if n == 1 {
+			return name
+		}
+		return pathname.Numbered(name, n, true)
+	}
+}
+
+// makeFolders makes the empty folders of the package.
+func (a *Agent) makeFolders(ctx context.Context, seq int64, tree *dest.Tree) error {
+	for after := int64(0); ; {
+		folders, err := a.store.Folders(ctx, seq, after, page)
+		if err != nil {
+			return err
+		}
+		for _, f := range folders {
+			after = f.ID
+			if !f.Visible {
+				continue
+			}
+			if err := tree.Mkdir(path.Join(f.Folder, f.Name)); err != nil {
+				return err
+			}
+		}
+		if len(folders) < page {
+			return nil
+		}
+	}
+}
+
+// checkSpace compares what d still needs with what its disk has free.
+func (a *Agent) checkSpace(d *download, row store.Download, totals store.Totals) error {
+	arrived, _ := d.arrival.sum()
+	need := totals.Bytes - totals.BytesDone - arrived
+	if need <= 0 {
+		return nil
+	}
+	folder, err := a.roots.Open(row.DstFolder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	space, err := folder.Space()
+	if err != nil {
+		return err
+	}
+	need += a.promised(d, row.DstFolder)
+	reserve := a.cfg.Reserve.Of(space)
+	if need > space.Free-reserve {
+		return noSpace(row.DstFolder, need, space.Free, reserve)
+	}
+	return nil
+}
+
+// promised returns the bytes that other downloads into the same folder, which
+// run already, still need of the space that is free now.
+func (a *Agent) promised(d *download, dst string) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var sum int64
+	for _, o := range a.order {
+		if o == d || o.tree == nil || o.row.DstFolder != dst {
+			continue
+		}
+		arrived, _ := o.arrival.sum()
+		sum += max(0, o.totals.Bytes-o.totals.BytesDone-arrived)
+	}
+	return sum
+}
+
+// fetchFiles fetches all files that are not there yet, and places them.
+func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	f := newFeed(a, d, tree, cancel)
+	row := a.row(d)
+	err := a.engine.Run(ctx, transfer.Job{Name: d.id, Priority: row.Priority, Supply: f})
+	if drained := a.committer.Drain(context.Background(), tree); err == nil {
+		err = drained
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// finish makes a download whose files are all there complete.
+func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error {
+	a.mu.Lock()
+	totals := d.totals
+	a.mu.Unlock()
+	if totals.FilesFailed > 0 {
+		return a.filesFailed(ctx, d, totals)
+	}
+	if totals.FilesDone != totals.Files {
+		return fmt.Errorf("%d of %d files are there after all were fetched", totals.FilesDone, totals.Files)
+	}
+	if a.row(d).Publish == string(PublishPackage) {
+		if err := a.publish(d, tree); err != nil {
+			return err
+		}
+	}
+	if err := tree.Discard(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	d.tries = 0
+	a.mu.Unlock()
+	return a.change(d, func(row *store.Download) error {
+		row.State = string(Complete)
+		row.CompletedAt = time.Now()
+		// Nothing will be asked of the cloud again.
+		row.LinkSecret, row.Password, row.Token = "", "", ""
+		return nil
+	})
+}
+
+// filesFailed says which files a download could not get.
+func (a *Agent) filesFailed(ctx context.Context, d *download, totals store.Totals) error {
+	first, err := a.store.FirstFailed(ctx, d.seq)
+	if err != nil {
+		return err
+	}
+	return stop(CodeFilesFailed, true, nil, "%d of %d files could not be downloaded, among them %s: %s Resume to try them again.",
+		totals.FilesFailed, totals.Files, path.Join(first.Folder, first.Name), first.Message)
+}

@@ -1,0 +1,148 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path"
+
+	"masvfs/fetch/dest"
+	"masvfs/fetch/store"
+)
+
+// Files returns every file of a download, in the order of the listing.
+func (a *Agent) Files(ctx context.Context, id string) iter.Seq2[File, error] {
+	return func(yield func(File, error) bool) {
+		d, err := a.find(id)
+		if err != nil {
+			yield(File{}, err)
+			return
+		}
+		for after := int64(0); ; {
+			entries, err := a.store.Files(ctx, d.seq, after, page)
+			if err != nil {
+				yield(File{}, err)
+				return
+			}
+			arrived, open := d.arrival.files()
+			for _, e := range entries {
+				after = e.ID
+				if !yield(file(e, arrived, open), nil) {
+					return
+				}
+			}
+			if len(entries) < page {
+				return
+			}
+		}
+	}
+}
+
+// file shows an entry of the database with what is known of it now.
+func file(e store.Entry, arrived map[int64]int64, open map[int64]bool) File {
+	f := File{ID: e.FileID, Path: path.Join(e.Folder, e.Name), OriginalPath: e.Original, Size: e.Size}
+	if e.Code != "" {
+		f.Problem = &Problem{Code: Code(e.Code), Message: e.Message, Recoverable: e.Recoverable}
+	}
+	switch e.State {
+	case store.Complete:
+		f.State, f.BytesDone = FileComplete, e.Size
+	case store.Skipped:
+		f.State = FileSkipped
+	case store.Failed:
+		f.State, f.BytesDone = FileFailed, arrived[e.ID]
+	default:
+		f.State, f.BytesDone = FilePending, arrived[e.ID]
+		if open[e.ID] || e.State == store.Whole {
+			f.State = FileTransferring
+		}
+	}
+	return f
+}
+
+// Lookup finds a finished file or a folder by its name in a folder; an error
+// is fs.ErrNotExist if there is none.
+func (a *Agent) Lookup(ctx context.Context, id string, folder int64, name string) (Node, error) {
+	d, err := a.find(id)
+	if err != nil {
+		return Node{}, fs.ErrNotExist
+	}
+	e, err := a.store.Lookup(ctx, d.seq, folder, name)
+	return node(e), err
+}
+
+// Stat returns what there is to know of a finished file or a folder.
+func (a *Agent) Stat(ctx context.Context, id string, n int64) (Node, error) {
+	d, err := a.find(id)
+	if err != nil {
+		return Node{}, fs.ErrNotExist
+	}
+	if n == 0 {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return Node{Dir: true, ModTime: d.rootModTime()}, nil
+	}
+	e, err := a.store.Stat(ctx, d.seq, n)
+	return node(e), err
+}
+
+// ReadFolder returns up to limit finished files and folders of a folder, by
+// name, from the first one after the name given.
+func (a *Agent) ReadFolder(ctx context.Context, id string, folder int64, after string, limit int) ([]Node, error) {
+	d, err := a.find(id)
+	if err != nil {
+		return nil, fs.ErrNotExist
+	}
+	entries, err := a.store.ReadFolder(ctx, d.seq, folder, after, limit)
+	nodes := make([]Node, len(entries))
+	for i, e := range entries {
+		nodes[i] = node(e)
+	}
+	return nodes, err
+}
+
+// OpenFile opens a finished file for reading. It follows no symlink, and
+// returns an error if what is there now is not what was placed.
+func (a *Agent) OpenFile(ctx context.Context, id string, n int64) (*os.File, error) {
+	d, err := a.find(id)
+	if err != nil {
+		return nil, fs.ErrNotExist
+	}
+	e, err := a.store.Stat(ctx, d.seq, n)
+	if err != nil {
+		return nil, err
+	}
+	f, err := a.openPlaced(a.row(d), e)
+	if errors.Is(err, dest.ErrMissing) {
+		// The package folder may just have got its final name.
+		f, err = a.openPlaced(a.row(d), e)
+	}
+	return f, err
+}
+
+func (a *Agent) openPlaced(row store.Download, e store.Entry) (*os.File, error) {
+	folder, err := a.roots.Existing(row.DstFolder)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	tree, err := folder.Finished(treeSpec(row), row.Folder)
+	if err != nil {
+		return nil, err
+	}
+	defer tree.Close()
+	f, err := tree.Open(path.Join(e.Folder, e.Name))
+	if err != nil {
+		return nil, err
+	}
+	switch info, err := f.Stat(); {
+	case err != nil:
+		return nil, errors.Join(err, f.Close())
+	case info.Size() != e.Size:
+		return nil, errors.Join(fmt.Errorf("open %s: its size is %d, not the %d that were downloaded", e.Name, info.Size(), e.Size), f.Close())
+	}
+	return f, nil
+}
