@@ -1,0 +1,86 @@
+// Package api holds what travels over the REST API, as Go values whose JSON
+// form is the contract with its users: downloads, their files, and problems.
+// Server and client share it. It refuses to know the agent, so that a program
+// that only talks to one needs nothing else of this module.
+//
+// Sizes are bytes, rates bytes per second, times UTC.
+package api
+
+import "time"
+
+// Prefix is the path that every call's path begins with.
+const Prefix = "/api/v1"
+
+// States of a download. One that waits for its turn is Transferring with a
+// QueuePosition above 0.
+const (
+	Transferring = "transferring"
+	Paused       = "paused"
+	Complete     = "complete"
+	Failed       = "error"
+)
+
+// States of a file that a download does not have; the others are Transferring,
+// Complete and Failed.
+const (
+	Pending = "pending"
+	Skipped = "skipped"
+)
+
+// Download is one download, without its files.
+type Download struct {
+	ID             string     `json:"download_id"` // a UUID
+	Name           string     `json:"name"`
+	URL            string     `json:"url"` // the link, its secret masked
+	State          string     `json:"state"`
+	DstFolder      string     `json:"dst_folder"`
+	Path           string     `json:"path"`       // absolute folder that holds the tree; empty until it is chosen
+	MountPath      string     `json:"mount_path"` // the download's folder in the mount; empty without a mount
+	BytesDone      int64      `json:"bytes_done"`
+	BytesTotal     int64      `json:"bytes_total"`
+	FilesDone      int64      `json:"files_done"`
+	FilesTotal     int64      `json:"files_total"`
+	BytesPerSecond int64      `json:"bytes_per_second"`
+	ETASeconds     *int64     `json:"eta_seconds"` // nil: unknown
+	Priority       int        `json:"priority"`
+	QueuePosition  int        `json:"queue_position"` // 0: it does not wait for its turn
+	CreatedAt      time.Time  `json:"created_at"`
+	CompletedAt    *time.Time `json:"completed_at"` // nil until it is complete
+	ExpiresAt      *time.Time `json:"expires_at"`   // of the link; nil: unknown
+	SenderEmail    string     `json:"sender_email"`
+	Error          *Error     `json:"error"` // nil unless something is wrong
+}
+
+// File is one file of a download.
+type File struct {
+	ID           string `json:"id"`
+	Path         string `json:"path"`                    // relative to the download's Path
+	OriginalPath string `json:"original_path,omitempty"` // the sender's, where cleaning changed it
+	Size         int64  `json:"size"`
+	BytesDone    int64  `json:"bytes_done"`
+	State        string `json:"state"`
+	Error        *Error `json:"error"` // nil unless something is wrong
+}
+
+// Error says why a download or a file failed.
+type Error struct {
+	Code        string     `json:"code"`
+	Message     string     `json:"message"` // a sentence for people
+	Recoverable bool       `json:"recoverable"`
+	RetryAt     *time.Time `json:"retry_at"` // nil: not by itself
+}
+
+// Added answers the POST of a download.
+type Added struct {
+	ID string `json:"download_id"`
+}
+
+// Changed answers a call on all downloads.
+type Changed struct {
+	Count int `json:"changed"`
+}
+
+// Removal is the optional body of a DELETE.
+type Removal struct {
+	RemoveFiles bool `json:"remove_files"`
+}

@@ -1,0 +1,139 @@
+package rest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"masvfs/fetch/masv"
+)
+
+// Address says where to listen, and with what protection.
+type Address struct {
+	Spec            string // http://host:port, https://host:port or unix:///path
+	TLSCert, TLSKey string // files in PEM form, for https
+	Token           masv.Secret
+}
+
+// Listener is a listener for Serve.
+type Listener struct {
+	net.Listener
+	hosts []string
+}
+
+// Hosts returns the name that the address was given by, if it was one.
+func (l *Listener) Hosts() []string { return l.hosts }
+
+// Listen listens at an address. Anything but loopback and a Unix socket is
+// refused without a token. A Unix socket is for its owner only.
+func Listen(a Address) (*Listener, error) {
+	u, err := url.Parse(a.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
+	}
+	if u.Scheme == "unix" {
+		return listenUnix(u.Path)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
+	}
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme
+	}
+	var config *tls.Config
+	switch {
+	case u.Scheme == "https":
+		cert, err := tls.LoadX509KeyPair(a.TLSCert, a.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert and --tls-key, which https:// needs: %w", err)
+		}
+		config = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
+	case a.TLSCert != "" || a.TLSKey != "":
+		return nil, fmt.Errorf("--listen %s: --tls-cert and --tls-key are for https://", a.Spec)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(u.Hostname(), port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("--listen %s: another program listens there, perhaps another masvfs or the MASV Agent, which uses port 8080 too; choose another port with --listen http://127.0.0.1:8081", a.Spec)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", a.Spec, err)
+	}
+	if tcp, ok := l.Addr().(*net.TCPAddr); a.Token == "" && (!ok || !tcp.IP.IsLoopback()) {
+		l.Close()
+		return nil, fmt.Errorf("--listen %s: others can reach this address, so it needs an access token; put one into a file and name it with --token-file, or listen on 127.0.0.1", a.Spec)
+	}
+	if config != nil {
+		l = tls.NewListener(l, config)
+	}
+	return &Listener{Listener: l, hosts: []string{u.Hostname()}}, nil
+}
+
+// listenUnix listens on a Unix socket. What a killed agent has left behind is
+// removed; a socket that somebody serves, or anything else there, is not.
+func listenUnix(path string) (*Listener, error) {
+	if path == "" {
+		return nil, errors.New("--listen unix://: needs an absolute path, as in unix:///run/masvfs.sock")
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("--listen unix://%s: %w", path, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("--listen unix://%s: something that is no socket is there; choose another path", path)
+	default:
+		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("--listen unix://%s: another program listens there; choose another path", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("--listen unix://%s: remove what a killed agent has left: %w", path, err)
+		}
+	}
+	// The mode is to be right from the first moment on.
+	old := syscall.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("--listen unix://%s: %w", path, err)
+	}
+	return &Listener{Listener: l}, nil
+}
+
+// stopTime is how long calls may go on after the agent was asked to stop.
+const stopTime = 5 * time.Second
+
+// Serve serves h until ctx ends, then lets calls that are under way finish
+// for a short while.
+func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve REST: %w", err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+	}
+	<-served
+	return nil
+}
