@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"masvfs/fetch"
+	"masvfs/fetch/masv"
+	"masvfs/rest/client"
+	"masvfs/watcher/linkfile"
+)
+
+func addCommand() *cli.Command {
+	return clientCommand(&cli.Command{
+		Name:        "add",
+		Usage:       "queue downloads",
+		ArgsUsage:   "LINK_OR_FILE…",
+		Description: "Each argument is a link, in quotes, or a link file (.masvlink, .url, .webloc, .desktop).",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "dst-folder", Usage: "`FOLDER` to download into, below an allowed root (default: the agent's)"},
+			passwordFlag(),
+			&cli.StringFlag{Name: "name", Usage: "what to call the download until the package's own name is known"},
+			&cli.IntFlag{Name: "priority", Usage: "higher goes first"},
+		},
+	}, func(ctx context.Context, c *cli.Command, agent *client.Client) error {
+		if c.Args().Len() == 0 {
+			return usagef("add needs a link or a link file; put a link in quotes, since it has a ? in it")
+		}
+		password, err := readPassword(c.String("password-file"))
+		if err != nil {
+			return err
+		}
+		var requests []fetch.Request
+		for _, arg := range c.Args().Slice() {
+			some, err := requestsOf(arg)
+			if err != nil {
+				return err
+			}
+			requests = append(requests, some...)
+		}
+		for i := range requests {
+			if err := override(&requests[i], c, password); err != nil {
+				return err
+			}
+		}
+		added := []map[string]any{}
+		failed := 0
+		for _, r := range requests {
+			id, created, err := agent.Add(ctx, r)
+			if err != nil {
+				failed++
+				fmt.Fprintf(os.Stderr, "masvfs: %s: %v\n", r.Link.ID, err)
+				continue
+			}
+			added = append(added, map[string]any{"download_id": id, "created": created})
+			if c.Bool("json") {
+				continue
+			}
+			if created {
+				fmt.Printf("%s  queued\n", shortID(id))
+			} else {
+				fmt.Printf("%s  is there already, and not complete\n", shortID(id))
+			}
+		}
+		if c.Bool("json") {
+			if err := json.NewEncoder(os.Stdout).Encode(added); err != nil {
+				return err
+			}
+		}
+		if failed > 0 {
+			return fmt.Errorf("%d of %d links were not queued", failed, len(requests))
+		}
+		return nil
+	})
+}
+
+// requestsOf reads one argument: a link, or the path of a link file.
+func requestsOf(arg string) ([]fetch.Request, error) {
+	if strings.Contains(arg, "://") {
+		link, err := masv.ParseLink(arg)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return []fetch.Request{{Link: link}}, nil
+	}
+	data, err := os.ReadFile(arg)
+	if err != nil {
+		return nil, usagef("%w (a link begins with https://)", err)
+	}
+	items, err := linkfile.Parse(filepath.Base(arg), data)
+	if err != nil {
+		return nil, usagef("%s: %w", arg, err)
+	}
+	requests := make([]fetch.Request, len(items))
+	for i, item := range items {
+		requests[i] = item.Request
+	}
+	return requests, nil
+}
+
+// override puts what the flags say over what a link file says.
+func override(r *fetch.Request, c *cli.Command, password masv.Secret) error {
+	if password != "" {
+		r.Password = password
+	}
+	if c.IsSet("dst-folder") {
+		dst, err := absolute(c.String("dst-folder"))
+		if err != nil {
+			return usagef("--dst-folder: %w", err)
+		}
+		r.DstFolder = dst
+	}
+	if c.IsSet("name") {
+		r.Name = c.String("name")
+	}
+	if c.IsSet("priority") {
+		r.Priority = c.Int("priority")
+	}
+	return nil
+}

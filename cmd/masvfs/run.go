@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/sync/errgroup"
+
+	"masvfs/fetch"
+	"masvfs/fetch/masv"
+	"masvfs/fusefs"
+	"masvfs/rest"
+	"masvfs/watcher"
+)
+
+// unmountTime is how long a stop waits for those who still use the mount.
+const unmountTime = 5 * time.Second
+
+func runCommand() *cli.Command {
+	f := newConfigFile(os.Args)
+	return withConfig(f, &cli.Command{
+		Name:  "run",
+		Usage: "run the agent in the foreground: inbox, downloads, REST and mount",
+		Description: "Runs until SIGINT or SIGTERM, then stops clean: what has arrived is kept, and the next start goes on.\n" +
+			"Every flag is also a key of the configuration file and an environment variable: --max-active is\n" +
+			"max-active there and MASVFS_MAX_ACTIVE here. The command line wins, then the environment.",
+		Flags: agentFlags(f),
+		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return usagef("run takes no arguments, but got %q", c.Args().First())
+			}
+			s, err := readSettings(c)
+			if err != nil {
+				return err
+			}
+			return serve(ctx, s, nil)
+		},
+	}, func() []cli.Flag { return agentFlags(f) })
+}
+
+// serve is the agent's whole life: everything starts, ready is called, and
+// when ctx ends or something breaks everything stops, in the reverse order.
+func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr)) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("the agent cannot run: %w", err)
+		}
+	}()
+	for _, d := range []struct {
+		path string
+		mode os.FileMode
+	}{{s.state, 0o700}, {s.inbox, 0o755}, {s.roots[0], 0o755}} {
+		if err := os.MkdirAll(d.path, d.mode); err != nil {
+			return err
+		}
+	}
+	for _, folder := range []string{s.state, s.inbox} {
+		release, err := hold(folder)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+
+	// The address is taken first, so that one in use is known before anything runs.
+	listener, err := rest.Listen(rest.Address{Spec: s.listen, TLSCert: s.tlsCert, TLSKey: s.tlsKey, Token: s.token})
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	agent, err := newAgent(s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, agent.Close()) }()
+
+	if s.mount != "" {
+		mount, merr := fusefs.Mount(ctx, fusefs.Config{
+			Path:       s.mount,
+			Agent:      agent,
+			StatfsPath: s.roots[0],
+			AllowOther: s.allowOther,
+			Log:        s.log,
+		})
+		if merr != nil {
+			return fmt.Errorf("%w (or run without a mount: --mount=)", merr)
+		}
+		defer func() { err = errors.Join(err, mount.Unmount(unmountTime)) }()
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return agent.Run(ctx) })
+	group.Go(func() error {
+		return watcher.New(watcher.Config{Folder: s.inbox, Agent: agent, Log: s.log}).Run(ctx)
+	})
+	group.Go(func() error {
+		handler := rest.New(rest.Config{Agent: agent, MountPath: s.mount, Token: s.token, Log: s.log, Hosts: listener.Hosts()})
+		return rest.Serve(ctx, listener, handler)
+	})
+	s.log.Info("agent runs", "inbox", s.inbox, "mount", s.mount, "destination", s.roots[0], "listen", listener.Addr().String())
+	if ready != nil {
+		ready(agent, listener.Addr())
+	}
+	err = group.Wait()
+	s.log.Info("agent stops")
+	return err
+}
+
+func newAgent(s *settings) (*fetch.Agent, error) {
+	api, storage, err := transports(s.caFile, s.connections)
+	if err != nil {
+		return nil, err
+	}
+	agent := "masvfs/" + version()
+	cloud, err := masv.NewClient(masv.Config{BaseURL: s.apiURL, Transport: api, UserAgent: agent})
+	if err != nil {
+		return nil, usagef("--api-url: %w", err)
+	}
+	keepOut := []string{s.inbox, s.state}
+	if s.mount != "" {
+		keepOut = append(keepOut, s.mount)
+	}
+	return fetch.New(fetch.Config{
+		Database:    filepath.Join(s.state, "masvfs.db"),
+		Cloud:       cloud,
+		Roots:       s.roots,
+		KeepOut:     keepOut,
+		Storage:     storage,
+		UserAgent:   agent,
+		Connections: s.connections,
+		MaxActive:   s.maxActive,
+		RateLimit:   s.rateLimit,
+		Reserve:     s.reserve,
+		Names:       s.names,
+		Publish:     s.publish,
+		Log:         s.log,
+	})
+}

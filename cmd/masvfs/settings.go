@@ -1,0 +1,306 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v3"
+
+	"masvfs/fetch"
+	"masvfs/fetch/dest"
+	"masvfs/fetch/masv"
+	"masvfs/fetch/pathname"
+)
+
+// settings are what `masvfs run` goes by, whole and checked.
+type settings struct {
+	inbox, mount, state string // absolute; mount "" for none
+	roots               []string
+	listen              string
+	tlsCert, tlsKey     string
+	token               masv.Secret
+	caFile              string
+	apiURL              string
+	connections         int
+	maxActive           int
+	rateLimit           int64 // bytes per second, 0 for none
+	reserve             dest.Reserve
+	names               pathname.Rules
+	publish             fetch.Publish
+	allowOther          bool
+	log                 *slog.Logger
+}
+
+const defaultListen = "http://127.0.0.1:8080"
+
+// agentFlags are the flags of `masvfs run`, and so the keys of the configuration file.
+func agentFlags(f *configFile) []cli.Flag {
+	text := func(name, value, usage string) cli.Flag {
+		return &cli.StringFlag{Name: name, Value: value, Usage: usage, Sources: f.from(name)}
+	}
+	whole := func(name string, value int, usage string) cli.Flag {
+		return &cli.IntFlag{Name: name, Value: value, Usage: usage, Sources: f.from(name)}
+	}
+	base := filepath.Join(home(), "MASV")
+	return []cli.Flag{
+		configFlag(f),
+		text("inbox", filepath.Join(base, "inbox"), "`FOLDER` where link files are dropped"),
+		text("mount", filepath.Join(base, "live"), "`FOLDER` where the downloads' trees appear; --mount= runs without"),
+		text("dst-folder", filepath.Join(base, "downloads"), "default destination `FOLDER`, and the first allowed root"),
+		&cli.StringSliceFlag{Name: "allow-dst", Usage: "another `FOLDER` below which downloads may be placed; may be repeated", Sources: f.from("allow-dst")},
+		text("state-dir", filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "masvfs"), "`FOLDER` of the database, kept private"),
+		listenFlag(f),
+		text("tls-cert", "", "certificate `FILE` (PEM) for https://"),
+		text("tls-key", "", "private key `FILE` (PEM) for https://"),
+		tokenFlag(f),
+		text("api-url", masv.DefaultBaseURL, "base `URL` of the MASV API"),
+		caFlag(f),
+		whole("connections", 16, "connections to the storage hosts, at most"),
+		whole("max-active", 4, "downloads that run at once; 1 is first in, first out"),
+		text("download-rate-limit", "0", "bytes per second over all downloads, such as 50MB or 20MiB; 0 is no limit"),
+		text("reserve-free", "", "space to leave free, such as 20GiB or 5% (default: 1%, at most 1 GiB)"),
+		text("names", "linux", "names that files may have: linux, or portable for disks that Windows reads"),
+		text("publish", "file", "give finished files their names one by one (file), or the whole folder at the end (package)"),
+		&cli.BoolFlag{Name: "allow-other", Usage: "let other users read the mount", Sources: f.from("allow-other")},
+		text("log-level", "info", "debug, info, warn or error"),
+		text("log-format", "text", "text or json"),
+	}
+}
+
+func configFlag(f *configFile) cli.Flag {
+	return &cli.StringFlag{Name: "config", Value: f.path, Usage: "configuration `FILE` (TOML; its keys are the flags of run)", Sources: cli.EnvVars("MASVFS_CONFIG")}
+}
+
+func listenFlag(f *configFile) cli.Flag {
+	return &cli.StringFlag{Name: "listen", Value: defaultListen, Usage: "`ADDRESS` of the REST API: http://…, https://… or unix:///path", Sources: f.from("listen")}
+}
+
+func tokenFlag(f *configFile) cli.Flag {
+	return &cli.StringFlag{Name: "token-file", Usage: "`FILE` that holds the access token of the REST API", Sources: f.from("token-file")}
+}
+
+func caFlag(f *configFile) cli.Flag {
+	return &cli.StringFlag{Name: "ca-file", Usage: "`FILE` (PEM) of more certificate authorities to trust", Sources: f.from("ca-file")}
+}
+
+// readSettings checks every flag and says which one is wrong.
+func readSettings(c *cli.Command) (*settings, error) {
+	s := &settings{
+		listen:      c.String("listen"),
+		tlsCert:     c.String("tls-cert"),
+		tlsKey:      c.String("tls-key"),
+		caFile:      c.String("ca-file"),
+		apiURL:      c.String("api-url"),
+		connections: c.Int("connections"),
+		maxActive:   c.Int("max-active"),
+		publish:     fetch.Publish(c.String("publish")),
+		allowOther:  c.Bool("allow-other"),
+	}
+	var err error
+	folder := func(flag, value string) string {
+		p, e := absolute(value)
+		if e != nil && err == nil {
+			err = usagef("--%s: %w", flag, e)
+		}
+		return p
+	}
+	s.inbox = folder("inbox", c.String("inbox"))
+	if m := c.String("mount"); m != "" {
+		s.mount = folder("mount", m)
+	}
+	s.state = folder("state-dir", c.String("state-dir"))
+	s.roots = []string{folder("dst-folder", c.String("dst-folder"))}
+	for _, r := range c.StringSlice("allow-dst") {
+		s.roots = append(s.roots, folder("allow-dst", r))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.connections < 1 || s.connections > 256 {
+		return nil, usagef("--connections: %d is not between 1 and 256", s.connections)
+	}
+	if s.maxActive < 1 || s.maxActive > 1000 {
+		return nil, usagef("--max-active: %d is not between 1 and 1000", s.maxActive)
+	}
+	if s.rateLimit, err = parseRate(c.String("download-rate-limit")); err != nil {
+		return nil, usagef("--download-rate-limit: %w", err)
+	}
+	if s.reserve, err = dest.ParseReserve(c.String("reserve-free")); err != nil {
+		return nil, usagef("--reserve-free: %w", err)
+	}
+	if s.names, err = pathname.ParseRules(c.String("names")); err != nil {
+		return nil, usagef("--names: %w", err)
+	}
+	if s.publish != fetch.PublishFile && s.publish != fetch.PublishPackage {
+		return nil, usagef("--publish: %q is neither file nor package", s.publish)
+	}
+	if s.token, err = readToken(c.String("token-file")); err != nil {
+		return nil, usagef("--token-file: %w", err)
+	}
+	if s.log, err = newLog(c.String("log-level"), c.String("log-format")); err != nil {
+		return nil, err
+	}
+	return s, s.checkFolders()
+}
+
+// absolute makes a folder's path absolute and clean, with ~ for the home folder.
+func absolute(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("must not be empty")
+	}
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		path = filepath.Join(home(), rest)
+	}
+	return filepath.Abs(path)
+}
+
+// parseRate understands bytes per second as people write them.
+func parseRate(text string) (int64, error) {
+	n, err := humanize.ParseBytes(strings.TrimSuffix(strings.TrimSpace(text), "/s"))
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a rate such as 50MB, 20MiB or 0", text)
+	}
+	if n > 1<<62 {
+		return 0, fmt.Errorf("%q is too large", text)
+	}
+	return int64(n), nil
+}
+
+// readToken reads an access token from a file that only its owner can read.
+func readToken(path string) (masv.Secret, error) {
+	if path == "" {
+		return "", nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("others can read %s; run: chmod 600 %s", path, path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(data))
+	if len(token) < 16 {
+		return "", fmt.Errorf("%s must hold a token of 16 characters or more; make one with: openssl rand -hex 32", path)
+	}
+	return masv.Secret(token), nil
+}
+
+func newLog(level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("--log-level: %q is none of debug, info, warn, error", level)
+	}
+	options := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+	}
+	return nil, usagef("--log-format: %q is neither text nor json", format)
+}
+
+// checkFolders refuses folders that would get into one another's way.
+func (s *settings) checkFolders() error {
+	type named struct{ flag, path string }
+	private := []named{{"inbox", s.inbox}, {"state-dir", s.state}}
+	if s.mount != "" {
+		private = append(private, named{"mount", s.mount})
+	}
+	var roots []named
+	for i, r := range s.roots {
+		flag := "allow-dst"
+		if i == 0 {
+			flag = "dst-folder"
+		}
+		roots = append(roots, named{flag, r})
+	}
+	clash := func(in, out named) error {
+		return usagef("--%s %s lies inside --%s %s, and they would get into one another's way; choose another folder for one of them", in.flag, in.path, out.flag, out.path)
+	}
+	for i, a := range private {
+		for _, b := range private[i+1:] {
+			if inside(a.path, b.path) {
+				return clash(a, b)
+			}
+			if inside(b.path, a.path) {
+				return clash(b, a)
+			}
+		}
+		for _, r := range roots {
+			if inside(r.path, a.path) {
+				return clash(r, a)
+			}
+			if a.flag == "mount" && inside(a.path, r.path) {
+				return clash(a, r)
+			}
+		}
+	}
+	return nil
+}
+
+// inside reports whether a is b or lies below it, as the disk has it.
+func inside(a, b string) bool {
+	rel, err := filepath.Rel(resolve(b), resolve(a))
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// resolve follows symlinks as far as the path exists.
+func resolve(path string) string {
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
+		return filepath.Join(resolve(filepath.Dir(path)), filepath.Base(path))
+	}
+	if err != nil {
+		return path
+	}
+	return real
+}
+
+// transports returns how the API and the storage hosts are reached, through
+// the proxies that the usual environment variables name.
+func transports(caFile string, connections int) (api, storage *http.Transport, err error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, nil, usagef("--ca-file: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, nil, usagef("--ca-file: %s holds no certificate in PEM form", caFile)
+		}
+	}
+	newTransport := func() *http.Transport {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.DialContext = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+		t.TLSClientConfig.RootCAs = pool
+		t.TLSHandshakeTimeout = 15 * time.Second
+		t.MaxIdleConnsPerHost = connections
+		t.DisableCompression = true
+		return t
+	}
+	api, storage = newTransport(), newTransport()
+	// Over HTTP/2 all ranges would share one connection, and its congestion window.
+	storage.Protocols = new(http.Protocols)
+	storage.Protocols.SetHTTP1(true)
+	storage.ForceAttemptHTTP2 = false
+	storage.ReadBufferSize = 64 << 10
+	return api, storage, nil
+}
