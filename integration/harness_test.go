@@ -1,0 +1,348 @@
+// Package integration uses the built program as people do: through its inbox,
+// its mount, its REST API and its command line, against an embedded cloud. It
+// knows nothing of the inside.
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"masvfs/fetch/masv/masvtest"
+)
+
+// patience is how long a test waits for what should come; reaching it is a failure.
+const patience = time.Minute
+
+var program string // the built binary
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "masvfs-integration-")
+	if err != nil {
+		panic(err)
+	}
+	program = filepath.Join(dir, "masvfs")
+	build := exec.Command("go", "build", "-o", program, "masvfs/cmd/masvfs")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+// skip leaves a test out, unless this machine has promised to run them all.
+func skip(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("MASVFS_TEST_NO_SKIP") != "" {
+		t.Fatalf("may not be skipped here: %s", why)
+	}
+	t.Skip(why)
+}
+
+func needFUSE(t testing.TB) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		skip(t, "this machine has no FUSE: "+err.Error())
+	}
+	f.Close()
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("fusermount3"); err != nil {
+			skip(t, "mounting as an ordinary user needs fusermount3 (apt install fuse3)")
+		}
+	}
+}
+
+// site is one agent's folders and address, which outlive its processes.
+type site struct {
+	t                              testing.TB
+	inbox, mount, downloads, state string
+	address                        string
+	cloud                          *masvtest.Server
+	extra                          []string
+	process                        *exec.Cmd
+	exited                         chan struct{}
+	log                            *bytes.Buffer
+}
+
+func newSite(t testing.TB, withMount bool, extra ...string) *site {
+	t.Helper()
+	dir := t.TempDir()
+	s := &site{
+		t:         t,
+		inbox:     filepath.Join(dir, "inbox"),
+		downloads: filepath.Join(dir, "downloads"),
+		state:     filepath.Join(dir, "state"),
+		address:   "http://127.0.0.1:" + freePort(t),
+		cloud:     masvtest.NewServer(),
+		extra:     extra,
+	}
+	t.Cleanup(s.cloud.Close)
+	if withMount {
+		needFUSE(t)
+		s.mount = filepath.Join(dir, "live")
+	}
+	t.Cleanup(s.clear)
+	return s
+}
+
+// clear ends what a failed test has left running or mounted.
+func (s *site) clear() {
+	if s.process != nil {
+		s.process.Process.Kill()
+		<-s.exited
+	}
+	if s.mount != "" {
+		syscall.Unmount(s.mount, 2 /* MNT_DETACH */)
+	}
+	if s.t.Failed() && s.log != nil {
+		s.t.Logf("the agent's log:\n%s", s.log)
+	}
+}
+
+func freePort(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func (s *site) args() []string {
+	return append([]string{"run", "--inbox", s.inbox, "--mount=" + s.mount, "--dst-folder", s.downloads,
+		"--state-dir", s.state, "--listen", s.address, "--api-url", s.cloud.URL}, s.extra...)
+}
+
+// environment is that of a user who has configured nothing.
+func environment(t testing.TB) []string {
+	return append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME=", "XDG_STATE_HOME=", "HTTP_PROXY=", "http_proxy=", "NO_COLOR=1")
+}
+
+func (s *site) start() {
+	s.t.Helper()
+	s.log = new(bytes.Buffer)
+	s.process = exec.Command(program, s.args()...)
+	s.process.Env = environment(s.t)
+	s.process.Stderr = s.log
+	s.process.Stdout = s.log
+	if err := s.process.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	process, exited := s.process, make(chan struct{})
+	s.exited = exited
+	go func() { process.Wait(); close(exited) }()
+	s.until("REST answers", func() bool {
+		select {
+		case <-exited:
+			s.t.Fatalf("the agent has ended:\n%s", s.log)
+		default:
+		}
+		r, err := http.Get(s.address + "/api/v1/downloads")
+		if err != nil {
+			return false
+		}
+		r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	})
+}
+
+// signal sends the agent a signal and waits until it is gone.
+func (s *site) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.process.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		s.t.Fatalf("the agent does not end upon %v", sig)
+	}
+	s.process = nil
+}
+
+func (s *site) until(what string, ok func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("still not: %s", what)
+		}
+	}
+}
+
+// download is a download as REST tells it.
+type download struct {
+	ID        string `json:"download_id"`
+	Name      string `json:"name"`
+	State     string `json:"state"`
+	Path      string `json:"path"`
+	MountPath string `json:"mount_path"`
+	BytesDone int64  `json:"bytes_done"`
+	FilesDone int64  `json:"files_done"`
+	Files     []struct {
+		Path  string `json:"path"`
+		State string `json:"state"`
+	} `json:"files"`
+	Error *struct {
+		Code        string `json:"code"`
+		Message     string `json:"message"`
+		Recoverable bool   `json:"recoverable"`
+	} `json:"error"`
+}
+
+// call makes a REST call with a JSON body, if any, and decodes the answer into v, if any.
+func (s *site) call(method, path, body string, v any) int {
+	s.t.Helper()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, s.address+"/api/v1"+path, r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if v != nil {
+		if err := json.Unmarshal(data, v); err != nil {
+			s.t.Fatalf("%s %s: %v in %s", method, path, err, data)
+		}
+	}
+	return resp.StatusCode
+}
+
+func (s *site) add(link masvtest.Link, more string) string {
+	s.t.Helper()
+	var added download
+	body := fmt.Sprintf(`{"url": %q%s}`, link.URL(), more)
+	if status := s.call("POST", "/downloads", body, &added); status != http.StatusCreated {
+		s.t.Fatalf("POST answers %d", status)
+	}
+	return added.ID
+}
+
+func (s *site) get(id string) download {
+	s.t.Helper()
+	var d download
+	s.call("GET", "/downloads/"+id, "", &d)
+	return d
+}
+
+func (s *site) list() []download {
+	s.t.Helper()
+	var all []download
+	s.call("GET", "/downloads", "", &all)
+	return all
+}
+
+func (s *site) waitFor(id, state string) download {
+	s.t.Helper()
+	var d download
+	s.until("state "+state, func() bool {
+		d = s.get(id)
+		if d.State == "error" && state != "error" {
+			s.t.Fatalf("error: %+v", d.Error)
+		}
+		return d.State == state
+	})
+	return d
+}
+
+// drop puts a file into the inbox as a program does that renames into place.
+func (s *site) drop(name, content string) {
+	s.t.Helper()
+	tmp := filepath.Join(s.inbox, "."+name)
+	if err := os.WriteFile(tmp, []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(s.inbox, name)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// masvfs runs a command of the command line.
+func (s *site) masvfs(args ...string) (stdout string, err error) {
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(environment(s.t), "MASVFS_LISTEN="+s.address)
+	var errOut bytes.Buffer
+	cmd.Stderr = &errOut
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("masvfs %s: %w: %s", strings.Join(args, " "), err, &errOut)
+	}
+	return string(out), err
+}
+
+// sameContent compares a finished file with what the cloud serves of it.
+func sameContent(t testing.TB, path string, f masvtest.File) {
+	t.Helper()
+	got, err := os.Open(path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer got.Close()
+	if info, err := got.Stat(); err != nil || info.Size() != f.Size {
+		t.Errorf("%s: size %d, want %d (%v)", path, info.Size(), f.Size, err)
+		return
+	}
+	want := masvtest.Reader(f.Seed, f.Size)
+	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	for off := int64(0); off < f.Size; {
+		n, _ := io.ReadFull(got, a)
+		io.ReadFull(want, b[:n])
+		if n == 0 || !bytes.Equal(a[:n], b[:n]) {
+			t.Errorf("%s: wrong bytes from %d on", path, off)
+			return
+		}
+		off += int64(n)
+	}
+}
+
+// hidden returns all that is in a folder under hidden names.
+func hidden(t testing.TB, folder string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if path != folder && strings.HasPrefix(filepath.Base(path), ".") {
+			found = append(found, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
