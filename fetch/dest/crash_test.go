@@ -17,29 +17,29 @@ func TestCommitAfterACrash(t *testing.T) {
 		want   Recovery
 	}{
 		{"before the bytes are flushed", func(s *system, _ *journal) {
-			s.flushData = func(*os.File) error { return crash }
+			s.flushData = func(*os.File) error { return errCrash }
 			s.flushAll = s.flushData
 		}, false, Gone},
 		{"before it is recorded as whole", func(_ *system, j *journal) {
-			j.onWhole = func() error { return crash }
+			j.onWhole = func() error { return errCrash }
 		}, false, Gone},
 		{"before the rename", func(s *system, _ *journal) {
-			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return crash }
+			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
 		}, true, PartialThere},
 		{"between link and unlink", func(s *system, _ *journal) {
 			s.renameNoReplace = func(a *os.File, b string, c *os.File, d string) error {
 				if err := native.link(a, b, c, d); err != nil {
 					return err
 				}
-				return crash
+				return errCrash
 			}
 		}, true, AlreadyPlaced},
 		{"after the rename, before the folder is flushed", func(s *system, _ *journal) {
-			s.flushDir = func(*os.File) error { return crash }
+			s.flushDir = func(*os.File) error { return errCrash }
 			s.flushAll = s.flushDir
 		}, true, AlreadyPlaced},
 		{"before it is recorded as placed", func(_ *system, j *journal) {
-			j.onPlaced = func() error { return crash }
+			j.onPlaced = func() error { return errCrash }
 		}, true, AlreadyPlaced},
 	}
 	for _, point := range points {

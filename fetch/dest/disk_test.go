@@ -3,7 +3,6 @@ package dest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -156,8 +155,6 @@ func written(t testing.TB, tree *Tree, id int64, path, content string) *Piece {
 	}
 	return &Piece{Tree: tree, Partial: p, ID: id, Folder: parent(path), Name: filepath.Base(path), Size: int64(len(content))}
 }
-
-var errJournal = errors.New("the database is on fire")
 
 // journal remembers what it was told, and fails where it is told to.
 type journal struct {

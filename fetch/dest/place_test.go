@@ -55,8 +55,8 @@ func TestWorkFolderIsPrivate(t *testing.T) {
 	}
 }
 
-// crash is the death of the program at a point where it calls something.
-var crash = errors.New("crash")
+// errCrash is the death of the program at a point where it calls something.
+var errCrash = errors.New("crash")
 
 func TestPlaceAfterACrash(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -64,13 +64,13 @@ func TestPlaceAfterACrash(t *testing.T) {
 		record error // what the first call of record returns
 		want   string
 	}{
-		"before the name was recorded": {record: crash, want: "pkg"},
+		"before the name was recorded": {record: errCrash, want: "pkg"},
 		"before the rename": {change: func(s *system) {
-			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return crash }
+			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
 		}, want: "pkg"},
 		"after the rename": {want: "pkg"},
 		"before the package folder was made durable": {change: func(s *system) {
-			s.flushDir = func(*os.File) error { return crash }
+			s.flushDir = func(*os.File) error { return errCrash }
 		}, want: "pkg"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestPlaceNeverEntersAFolderOfOthersAfterACrash(t *testing.T) {
 		tree := d.tree(t, spec, "")
 		if _, err := tree.Place("", named("pkg"), func(string) error {
 			if n++; n == 2 {
-				return crash
+				return errCrash
 			}
 			return nil
 		}); err == nil {
@@ -176,9 +176,9 @@ func TestPublishAfterACrash(t *testing.T) {
 		change func(*system)
 		record error
 	}{
-		"before the name was recorded": {record: crash},
+		"before the name was recorded": {record: errCrash},
 		"before the rename": {change: func(s *system) {
-			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return crash }
+			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
 		}},
 		"after the rename": {},
 	} {
