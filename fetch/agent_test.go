@@ -354,6 +354,33 @@ func TestADisabledLinkDoesNotEndWhatHasBegun(t *testing.T) {
 	}
 }
 
+func TestAPausedDownloadFetchesNothing(t *testing.T) {
+	w := newWorld(t)
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Paused", Files: []masvtest.File{{Name: "a", Size: 8 << 20}}})
+	w.cloud.SetRate(1 << 20)
+	id := w.add(w.request(link)).ID
+	w.until("bytes", func() bool { return w.files(id)["a"].BytesDone > 0 })
+	d, err := w.agent.Pause(t.Context(), id)
+	if err != nil || d.State != Paused || d.BytesDone == 0 || d.BytesPerSecond != 0 {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	if f := w.files(id)["a"]; f.State != FilePending || f.BytesDone == 0 {
+		t.Errorf("the file: %+v", f)
+	}
+	again, err := w.agent.Pause(t.Context(), id)
+	if err != nil || again.State != Paused {
+		t.Errorf("paused again: %+v, %v", again, err)
+	}
+	w.cloud.SetRate(0)
+	if _, err := w.agent.Resume(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.check(filepath.Join(w.reach(id, Complete).Path, "a"), w.cloud.File(link, 0))
+	if d, err := w.agent.Pause(t.Context(), id); err != nil || d.State != Complete {
+		t.Errorf("pausing a complete download: %+v, %v", d, err)
+	}
+}
+
 func TestWhatIsWrongWithALinkIsSaid(t *testing.T) {
 	tests := []struct {
 		name string

@@ -168,6 +168,13 @@ func (a *arrival) fetching(file int64, yes bool) {
 	a.open[file] = true
 }
 
+// idle says that no file is being fetched any more.
+func (a *arrival) idle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.open)
+}
+
 // forget drops files that are complete or have nothing left.
 func (a *arrival) forget(file int64) {
 	a.mu.Lock()

@@ -251,6 +251,7 @@ func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree) er
 	f := newFeed(a, d, tree, cancel)
 	row := a.row(d)
 	err := a.engine.Run(ctx, transfer.Job{Name: d.id, Priority: row.Priority, Supply: f})
+	d.arrival.idle()
 	if drained := a.committer.Drain(context.Background(), tree); err == nil {
 		err = drained
 	}
