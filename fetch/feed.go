@@ -61,7 +61,7 @@ func (f *feed) Next(ctx context.Context) (*transfer.File, error) {
 				continue
 			}
 		}
-		return f.begin(e, piece)
+		return f.begin(ctx, e, piece)
 	}
 }
 
@@ -93,7 +93,7 @@ func (f *feed) recover(ctx context.Context, piece *dest.Piece) (settled bool, er
 }
 
 // begin opens the partial file, with what has arrived of it before.
-func (f *feed) begin(e store.Entry, piece *dest.Piece) (*transfer.File, error) {
+func (f *feed) begin(ctx context.Context, e store.Entry, piece *dest.Piece) (*transfer.File, error) {
 	partial, fresh, err := f.tree.Partial(e.ID, e.Size)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,15 @@ func (f *feed) begin(e store.Entry, piece *dest.Piece) (*transfer.File, error) {
 		Source: source{f.access, e.FileID},
 		Sink:   partial,
 	}
-	if p, ok := f.partials[e.ID]; ok && !fresh {
+	p, ok := f.partials[e.ID]
+	switch {
+	case ok && fresh:
+		// What was recorded is of a partial file that is gone, and must never
+		// be taken for what is in the new one.
+		if err := f.agent.store.DropPartial(ctx, e.ID); err != nil {
+			return nil, errors.Join(err, partial.Close())
+		}
+	case ok:
 		if err := file.Arrived.UnmarshalBinary(p.Arrived); err != nil {
 			return nil, errors.Join(fmt.Errorf("read what has arrived of file %d: %w", e.ID, err), partial.Close())
 		}

@@ -96,12 +96,21 @@ func (a *Agent) clearDisk(ctx context.Context, d *download) error {
 	tree, err := folder.Tree(treeSpec(row), placed)
 	if errors.Is(err, dest.ErrMissing) {
 		// Somebody has taken the package folder away, with what was in it.
+		kept = 0
 		tree, err = folder.Tree(treeSpec(row), "")
 	}
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
+	if row.Folder != "" && !row.Placed {
+		// An end of the program may have left the folder under a name that is
+		// recorded but not confirmed; placing it finds out.
+		if err := a.place(d, tree); err != nil {
+			return err
+		}
+		row = a.row(d)
+	}
 	if row.RemoveFiles {
 		if err := a.removeFiles(ctx, tree, row); err != nil {
 			return err

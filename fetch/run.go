@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"time"
@@ -76,6 +77,7 @@ func treeSpec(row store.Download) dest.Spec {
 		ID:            row.ID,
 		PackageFolder: !row.NoPackageFolder,
 		Hidden:        row.Publish == string(PublishPackage),
+		FinalFolder:   row.FinalFolder,
 		UID:           row.UID,
 		GID:           row.GID,
 	}
@@ -194,7 +196,13 @@ func (a *Agent) makeFolders(ctx context.Context, seq int64, tree *dest.Tree) err
 			if !f.Visible {
 				continue
 			}
-			if err := tree.Mkdir(path.Join(f.Folder, f.Name)); err != nil {
+			err := tree.Mkdir(path.Join(f.Folder, f.Name))
+			if errors.Is(err, dest.ErrInTheWay) {
+				// It stays what it is; files that need the folder say so themselves.
+				a.log.Warn("empty folder cannot be made", "download seq", seq, "error", err)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -3,7 +3,6 @@ package dest
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"syscall"
@@ -97,9 +96,4 @@ func openRegular(d *dir, name string, flags int) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-// full reports whether a folder was not removed because it is not empty.
-func full(err error) bool {
-	return errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist)
 }

@@ -123,7 +123,9 @@ func (l *lane) gather() (pieces []*Piece, more bool) {
 		}
 		if urgent || n > 0 && due == nil {
 			pieces = l.queue[:n:n]
-			l.queue = l.queue[n:]
+			if l.queue = l.queue[n:]; len(l.queue) == 0 {
+				l.queue = nil // it would keep what is long done
+			}
 			l.since = time.Now()
 			more = !l.closed || len(l.queue) > 0
 			l.mu.Unlock()

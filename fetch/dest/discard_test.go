@@ -1,0 +1,73 @@
+package dest
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestRemoving(t *testing.T) {
+	d := newDisk(t)
+	tree := d.placedTree(t)
+	commit(t, newJournal(), written(t, tree, 1, "sub/a", "A"), written(t, tree, 2, "sub/b", "B"))
+	if err := tree.Mkdir("empty/er"); err != nil {
+		t.Fatal(err)
+	}
+	d.put(t, "pkg/sub/theirs", "theirs")
+	if err := os.Symlink("sub", filepath.Join(d.path, "pkg/link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"sub/a", "sub/a", "sub", "empty/er", "empty", "link", "link/b", "sub/b/c", "never/was"} {
+		if err := tree.Remove(p); err != nil {
+			t.Errorf("Remove(%s): %v", p, err)
+		}
+	}
+	if err := errors.Join(tree.RemoveRoot(), tree.Discard(), tree.Discard()); err != nil {
+		t.Fatal(err)
+	}
+	wantListing(t, listing(t, d.path, true), map[string]string{
+		"pkg": "/", "pkg/link": "-> sub", "pkg/sub": "/", "pkg/sub/b": "B", "pkg/sub/theirs": "theirs",
+	})
+	os.Remove(filepath.Join(d.path, "pkg/link"))
+	os.Remove(filepath.Join(d.path, "pkg/sub/theirs"))
+	for _, p := range []string{"sub/b", "sub"} {
+		if err := tree.Remove(p); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := tree.RemoveRoot(); err != nil {
+		t.Fatal(err)
+	}
+	wantListing(t, listing(t, d.path, true), map[string]string{})
+}
+
+func TestDiscardRemovesWhatIsOursOnly(t *testing.T) {
+	t.Run("symlinks in the work folder are not followed", func(t *testing.T) {
+		d := newDisk(t)
+		d.put(t, "theirs/file", "theirs")
+		tree := d.placedTree(t)
+		if err := os.Symlink("../theirs", filepath.Join(d.path, ".masvfs-"+testID, "link")); err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		wantListing(t, listing(t, d.path, true), map[string]string{"theirs": "/", "theirs/file": "theirs", "pkg": "/"})
+	})
+	t.Run("a symlink in its place stays", func(t *testing.T) {
+		d := newDisk(t)
+		d.put(t, "theirs/file", "theirs")
+		if err := os.Symlink("theirs", filepath.Join(d.path, ".masvfs-"+testID)); err != nil {
+			t.Fatal(err)
+		}
+		tree := d.tree(t, Spec{ID: testID}, "")
+		if err := tree.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := tree.Partial(1, 1); !errors.Is(err, ErrInTheWay) {
+			t.Errorf("Partial: %v", err)
+		}
+		wantListing(t, listing(t, d.path, true), map[string]string{"theirs": "/", "theirs/file": "theirs", ".masvfs-" + testID: "-> theirs"})
+	})
+}
