@@ -58,11 +58,9 @@ func presentable(name string) bool {
 // fail answers a call that has failed.
 func (s *server) fail(a *answer, r *http.Request, err error) {
 	p := problemOf(err)
-	gone := r.Context().Err() != nil || a.begun && p.Code != api.Internal
 	if p.Code == api.Internal && r.Context().Err() == nil {
 		s.log.Error("call failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	_ = gone
 	if a.begun {
 		panic(http.ErrAbortHandler) // the client must not take what it has for the whole
 	}
