@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -106,7 +107,10 @@ func (f *feed) begin(ctx context.Context, e store.Entry, piece *dest.Piece) (*tr
 		Sink:   partial,
 	}
 	p, ok := f.partials[e.ID]
+	noted, known := decodeNote(partial.Noted())
 	switch {
+	case known:
+		file.Arrived = noted // at least what was recorded
 	case ok && fresh:
 		// What was recorded is of a partial file that is gone, and must never
 		// be taken for what is in the new one.
@@ -181,6 +185,35 @@ func (f *feed) fail(piece *dest.Piece, err error) {
 func (f *feed) Moved(file *transfer.File, delta int64) {
 	f.d.arrival.add(file.ID, delta)
 	f.d.meter.add(delta)
+}
+
+// Written implements transfer.Supply.
+func (f *feed) Written(file *transfer.File, arrived transfer.Arrived) {
+	if note, err := encodeNote(arrived); err == nil {
+		file.Sink.(*dest.Partial).Note(note)
+	}
+}
+
+// encodeNote encodes what has arrived, ETag included, as a partial file's note.
+func encodeNote(a transfer.Arrived) ([]byte, error) {
+	spans, err := a.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	note := binary.AppendUvarint(nil, uint64(len(a.ETag)))
+	note = append(note, a.ETag...)
+	return append(note, spans...), nil
+}
+
+// decodeNote reports false if there is no note, or none that makes sense.
+func decodeNote(note []byte) (a transfer.Arrived, ok bool) {
+	length, n := binary.Uvarint(note)
+	if n <= 0 || length > uint64(len(note)-n) {
+		return a, false
+	}
+	etag, spans := note[n:n+int(length)], note[n+int(length):]
+	a.ETag = string(etag)
+	return a, a.UnmarshalBinary(spans) == nil
 }
 
 // Checkpoint implements transfer.Supply.

@@ -16,7 +16,7 @@ import (
 
 func TestKilledAgainAndAgainItDownloadsEverythingOnce(t *testing.T) {
 	s := newSite(t, true)
-	files := []masvtest.File{{Name: "big.mov", Path: "Day 1", Size: 192 << 20}}
+	files := []masvtest.File{{Name: "big.mov", Path: "Day 1", Size: 640 << 20}}
 	for i := range 300 {
 		files = append(files, masvtest.File{Name: fmt.Sprintf("frame %04d.dpx", i), Path: "Day 1/frames", Size: int64(10000 + i)})
 	}
@@ -49,6 +49,9 @@ func TestKilledAgainAndAgainItDownloadsEverythingOnce(t *testing.T) {
 		t.Errorf("the link was opened %d times", calls)
 	}
 	stats := s.cloud.Stats()
+	if stats.Twice > stats.Served/10 {
+		t.Errorf("%d of %d bytes were served twice", stats.Twice, stats.Served)
+	}
 	t.Logf("%d kills: %d bytes served, %d of them twice (%.1f %%)", kills, stats.Served, stats.Twice, 100*float64(stats.Twice)/float64(stats.Served))
 }
 

@@ -21,6 +21,7 @@
 //	  tree          the package folder before it has got any name
 //	  17.new        a partial file none of whose bytes is recorded as flushed
 //	  17.part       one that may have been recorded, and can be resumed
+//	  17.note       what was written to it, for as long as the machine runs
 //
 // It knows nothing of HTTP, databases or what a file means to anybody.
 package dest

@@ -23,9 +23,12 @@ type Partial struct {
 	size int64
 	file *os.File
 
+	noted []byte // what was noted before it was opened
+
 	mu     sync.Mutex // guards what follows
 	name   string     // in the work folder
 	failed error      // of the first flush that failed
+	note   *os.File   // open from the first Note on
 }
 
 // newName is what a partial file is called until it was flushed for the first
@@ -38,17 +41,26 @@ func partName(id int64) string { return strconv.FormatInt(id, 10) + ".part" }
 
 // Partial opens the partial file of the file id, of size bytes. fresh says
 // that it was made just now: then nothing has arrived, whatever is recorded.
+// One that was never flushed is opened again only if there is a note of what
+// was written to it (Partial.Noted).
 func (t *Tree) Partial(id, size int64) (p *Partial, fresh bool, err error) {
 	work, err := t.workFolder(true)
 	if err != nil {
 		return nil, false, err
 	}
+	noted := t.readNote(work, id)
 	p, err = t.openPartial(work, partName(id), id, size, t.traits.dense)
-	if errors.Is(err, fs.ErrNotExist) {
-		fresh = true
-		p, err = t.makePartial(work, id, size)
+	if errors.Is(err, fs.ErrNotExist) && noted != nil {
+		p, err = t.openPartial(work, newName(id), id, size, t.traits.dense)
 	}
-	return p, fresh, err
+	if errors.Is(err, fs.ErrNotExist) {
+		p, err = t.makePartial(work, id, size)
+		return p, true, err
+	}
+	if err == nil {
+		p.noted = noted
+	}
+	return p, false, err
 }
 
 // openPartial opens a partial file that is there. One that is not what it
@@ -89,6 +101,10 @@ func fits(f *os.File, size int64, grows bool) (bool, error) {
 
 func (t *Tree) makePartial(work *dir, id, size int64) (p *Partial, err error) {
 	name := newName(id)
+	// Before there is a file that an old note could be taken to speak of.
+	if err := work.root.RemoveAll(noteName(id)); err != nil {
+		return nil, wrap("remove useless note", t.workPath(noteName(id)), err)
+	}
 	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
 	f, err := work.root.OpenFile(name, flags, 0o666)
 	if errors.Is(err, fs.ErrExist) {
@@ -132,7 +148,7 @@ func (t *Tree) DropPartial(id int64) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{newName(id), partName(id)} {
+	for _, name := range []string{noteName(id), newName(id), partName(id)} {
 		if err := work.root.RemoveAll(name); err != nil {
 			return wrap("remove partial file", t.workPath(name), err)
 		}
@@ -203,6 +219,7 @@ func (p *Partial) flush() error {
 	if p.failed == nil {
 		p.failed = err
 	}
+	p.work.root.Remove(noteName(p.id)) // it speaks of bytes that may be lost
 	return p.failed
 }
 
@@ -214,11 +231,19 @@ func (p *Partial) lost() bool {
 }
 
 // Close closes the partial file, which stays.
-func (p *Partial) Close() error { return p.file.Close() }
+func (p *Partial) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.note != nil {
+		p.note.Close()
+	}
+	return p.file.Close()
+}
 
 // drop closes the partial file and removes it: its bytes cannot be trusted.
 func (p *Partial) drop() {
-	p.file.Close()
+	p.Close()
+	p.dropNote()
 	p.work.root.Remove(p.inWork())
 }
 

@@ -67,6 +67,7 @@ func (p *Piece) place(taken func() (string, error)) error {
 		}
 		if err == nil {
 			p.Tree.noteDirty(p.Folder)
+			p.Partial.dropNote()
 			return nil
 		}
 		if !errors.Is(err, fs.ErrExist) {

@@ -45,6 +45,7 @@ type traits struct {
 	allocate bool // fallocate takes no time
 	dense    bool // files have no holes: extending one writes zeros
 	owners   bool // files have owners, so that refusing one is an error
+	local    bool // what was written is there for the next program, flushed or not
 }
 
 // moveFile renames a file without replacing anything; fs.ErrExist says that

@@ -28,7 +28,7 @@ func traitsOf(f *os.File) (traits, error) {
 	// The type is signed on some architectures and not on others.
 	switch uint32(st.Type) {
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC:
-		return traits{flushAll: syncfsTells(), allocate: true, owners: true}, nil
+		return traits{flushAll: syncfsTells(), allocate: true, owners: true, local: true}, nil
 	case unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC:
 		return traits{dense: true}, nil
 	case unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC:

@@ -49,6 +49,8 @@ type benchSupply struct {
 	given  int
 }
 
+func (s *benchSupply) Written(*File, Arrived) {}
+
 func (s *benchSupply) Next(context.Context) (*File, error) {
 	if s.given == s.count {
 		return nil, nil

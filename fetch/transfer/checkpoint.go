@@ -26,6 +26,22 @@ func (f *file) saveIfDue(now time.Time) {
 	f.job.tasks.Go(f.save)
 }
 
+// tellEvery is after how many more bytes of a file the Supply is told what is
+// written: what a killed program has to fetch again, for each file.
+const tellEvery = 1 << 20
+
+// tellWritten tells the Supply what is written by now. A connection is at the
+// file, so its bytes are not thrown away meanwhile.
+func (f *file) tellWritten() {
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	e := f.job.engine
+	e.mu.Lock()
+	a := Arrived{ETag: f.version, Spans: slices.Clone(f.arrived)}
+	e.mu.Unlock()
+	f.job.Supply.Written(f.File, a)
+}
+
 // save takes a checkpoint while the file's connections go on.
 func (f *file) save() {
 	err := f.checkpoint(f.job.ctx)
@@ -93,6 +109,7 @@ func (f *file) forget() {
 	if thrown > 0 {
 		f.job.Supply.Moved(f.File, -thrown)
 	}
+	f.job.Supply.Written(f.File, Arrived{})
 	err := f.job.Supply.Checkpoint(f.job.ctx, f.File, Arrived{})
 
 	e.mu.Lock()

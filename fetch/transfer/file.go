@@ -38,6 +38,9 @@ type file struct {
 	busy    bool  // Sync, Checkpoint, Done or Close is under way
 	lost    bool  // a Sync has failed: nothing is known of what was written
 
+	untold  int64      // bytes that arrived since the Supply was last told what is written
+	telling sync.Mutex // held while it is, so that no older word comes after a newer one
+
 	unsaved int64 // bytes that arrived since the last checkpoint
 	dirty   bool  // something has changed since then
 	savedAt time.Time

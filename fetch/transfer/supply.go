@@ -14,7 +14,7 @@ type Job struct {
 
 // A Supply hands out the files of one job and is told how they get on.
 // Except for Next, its methods are called from several goroutines at once,
-// but for one file never two of them at the same time, Moved excepted. No
+// but for one file never two of them at the same time, Moved and Written excepted. No
 // method is called with a lock held.
 type Supply interface {
 	// Next returns the next file to transfer, or nil when there are no more.
@@ -37,6 +37,13 @@ type Supply interface {
 	// so many were thrown away when delta is negative. Bytes that were in
 	// File.Arrived are not counted again. It should return at once.
 	Moved(f *File, delta int64)
+
+	// Written is told what has been written of a file, flushed or not: that is
+	// there after the end of the program, though not after that of the
+	// machine. It is called for each MiB of a file, even while Checkpoint is,
+	// and delays a connection: it should be quick, and may do nothing.
+	// An empty Arrived says that what was written is about to be overwritten.
+	Written(f *File, a Arrived)
 
 	// Checkpoint records what has arrived of a file; those bytes are flushed.
 	// The next checkpoint takes the place of this one, also when it is empty:

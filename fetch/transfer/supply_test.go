@@ -26,6 +26,7 @@ type tape struct {
 	done        map[int64]error
 	moved       map[int64]int64
 	checkpoints map[int64][]Arrived
+	written     map[int64]Arrived // the last word
 	onMoved     func(f *File, total int64)
 	onDone      func(f *File, err error)
 	onNext      func()
@@ -33,7 +34,7 @@ type tape struct {
 }
 
 func newTape(t testing.TB, s *storage) *tape {
-	return &tape{t: t, storage: s, folder: t.TempDir(), done: map[int64]error{}, moved: map[int64]int64{}, checkpoints: map[int64][]Arrived{}}
+	return &tape{t: t, storage: s, folder: t.TempDir(), done: map[int64]error{}, moved: map[int64]int64{}, checkpoints: map[int64][]Arrived{}, written: map[int64]Arrived{}}
 }
 
 // add puts a file on the tape whose object the storage has.
@@ -47,6 +48,12 @@ func (p *tape) add(id int64, o *object) *File {
 	f := &File{ID: id, Size: int64(len(o.content)), Source: &source{s: p.storage, id: id, o: o}, Sink: &disk{File: sink}}
 	p.files = append(p.files, f)
 	return f
+}
+
+func (p *tape) Written(f *File, a Arrived) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.written[f.ID] = a
 }
 
 func (p *tape) Next(ctx context.Context) (*File, error) {

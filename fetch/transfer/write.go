@@ -56,6 +56,7 @@ func (c *claim) put(at int64, p []byte) (more bool, err error) {
 	}
 	c.done = c.taken
 	var grown int64
+	tell := false
 	for _, s := range parts {
 		grown += f.arrived.add(s)
 	}
@@ -63,6 +64,10 @@ func (c *claim) put(at int64, p []byte) (more bool, err error) {
 	if grown > 0 {
 		f.progress(c)
 		f.unsaved += grown
+		f.untold += grown
+		if tell = f.untold >= tellEvery; tell {
+			f.untold = 0
+		}
 		f.dirty = true
 		f.saveIfDue(time.Now())
 	}
@@ -71,6 +76,9 @@ func (c *claim) put(at int64, p []byte) (more bool, err error) {
 
 	if grown > 0 {
 		f.job.Supply.Moved(f.File, grown)
+	}
+	if tell {
+		f.tellWritten()
 	}
 	return more, nil
 }

@@ -1,0 +1,86 @@
+package dest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// noting makes a tree with a partial file of which something was noted.
+func noting(t *testing.T, note string) (tree *Tree, work string) {
+	t.Helper()
+	if bootID() == "" {
+		t.Skip("this system does not tell one boot from another, so nothing is noted")
+	}
+	d := newDisk(t)
+	tree = d.placedTree(t)
+	p, fresh, err := tree.Partial(7, 10)
+	if err != nil || !fresh {
+		t.Fatalf("fresh %v, %v", fresh, err)
+	}
+	if _, err := p.WriteAt([]byte("0123"), 0); err != nil {
+		t.Fatal(err)
+	}
+	p.Note([]byte("a longer note that comes before"))
+	p.Note([]byte(note))
+	p.Close()
+	work = filepath.Join(d.path, ".masvfs-"+testID)
+	return tree, work
+}
+
+func TestWhatWasNotedIsThereForTheNextProgram(t *testing.T) {
+	tree, _ := noting(t, "four bytes")
+	p, fresh, err := tree.Partial(7, 10)
+	if err != nil || fresh || string(p.Noted()) != "four bytes" {
+		t.Fatalf("fresh %v, noted %q, %v", fresh, p.Noted(), err)
+	}
+	got := make([]byte, 4)
+	if _, err := p.ReadAt(got, 0); err != nil || string(got) != "0123" {
+		t.Errorf("it holds %q, %v", got, err)
+	}
+	p.Close()
+}
+
+func TestANoteThatCannotBeTrustedIsNotBelieved(t *testing.T) {
+	tests := map[string]func(note string) error{
+		"of another boot": func(note string) error {
+			data, err := os.ReadFile(note)
+			if err != nil {
+				return err
+			}
+			data[6] ^= 1
+			return os.WriteFile(note, data, 0o600)
+		},
+		"cut short": func(note string) error { return os.Truncate(note, 50) },
+		"garbled": func(note string) error {
+			data, err := os.ReadFile(note)
+			if err != nil {
+				return err
+			}
+			data[len(data)-25] ^= 1
+			return os.WriteFile(note, data, 0o600)
+		},
+		"empty":     func(note string) error { return os.Truncate(note, 0) },
+		"gone":      os.Remove,
+		"a symlink": func(note string) error { os.Rename(note, note+"2"); return os.Symlink(note+"2", note) },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			tree, work := noting(t, "a rather long note about some bytes")
+			if err := spoil(filepath.Join(work, "7.note")); err != nil {
+				t.Fatal(err)
+			}
+			p, fresh, err := tree.Partial(7, 10)
+			if err != nil || !fresh || p.Noted() != nil {
+				t.Fatalf("fresh %v, noted %q, %v", fresh, p.Noted(), err)
+			}
+			p.Close()
+			// What the fresh one says later is its own.
+			if q, fresh, err := tree.Partial(7, 10); err != nil || !fresh {
+				t.Errorf("then fresh %v, %v", fresh, err)
+			} else {
+				q.Close()
+			}
+		})
+	}
+}
