@@ -51,14 +51,14 @@ func agentFlags(f *configFile) []cli.Flag {
 	whole := func(name string, value int, usage string) cli.Flag {
 		return &cli.IntFlag{Name: name, Value: value, Usage: usage, Sources: f.from(name)}
 	}
-	base := filepath.Join(home(), "MASV")
+	base, state := defaultFolders()
 	return []cli.Flag{
 		configFlag(f),
 		text("inbox", filepath.Join(base, "inbox"), "`FOLDER` where link files are dropped"),
 		text("mount", filepath.Join(base, "live"), "`FOLDER` where the downloads' trees appear; --mount= runs without"),
 		text("dst-folder", filepath.Join(base, "downloads"), "default destination `FOLDER`, and the first allowed root"),
 		&cli.StringSliceFlag{Name: "allow-dst", Usage: "another `FOLDER` below which downloads may be placed; may be repeated", Sources: f.from("allow-dst")},
-		text("state-dir", filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "masvfs"), "`FOLDER` of the database, kept private"),
+		text("state-dir", state, "`FOLDER` of the database, kept private"),
 		listenFlag(f),
 		text("tls-cert", "", "certificate `FILE` (PEM) for https://"),
 		text("tls-key", "", "private key `FILE` (PEM) for https://"),
@@ -75,6 +75,16 @@ func agentFlags(f *configFile) []cli.Flag {
 		text("log-level", "info", "debug, info, warn or error"),
 		text("log-format", "text", "text or json"),
 	}
+}
+
+// defaultFolders returns where inbox, downloads and mount are unless somebody
+// says otherwise, and the state folder: in the user's home, or, for a system
+// service, in the folder that systemd gives it (systemd.exec(5), StateDirectory=).
+func defaultFolders() (base, state string) {
+	if dir := os.Getenv("STATE_DIRECTORY"); strings.HasPrefix(dir, "/var/lib/") {
+		return dir, filepath.Join(dir, "state")
+	}
+	return filepath.Join(home(), "MASV"), filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "masvfs")
 }
 
 func configFlag(f *configFile) cli.Flag {
