@@ -216,6 +216,11 @@ func (a *Agent) again(d *download, r Request) error {
 		if r.Password != "" {
 			row.Password = r.Password
 		}
-		row.LinkSecret = r.Link.Secret
+		if row.PackageID == "" {
+			row.LinkSecret = r.Link.Secret // the one before may have been mistyped
+		}
+		if !row.Listed {
+			row.RefuseQuarantine = r.RefuseQuarantine
+		}
 	})
 }

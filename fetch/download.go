@@ -69,7 +69,7 @@ func (d *download) snapshot(position int) Download {
 		Path:          d.path(),
 		QueuePosition: 0,
 	}
-	if !r.Listed {
+	if !r.Listed && r.FileIDs == nil {
 		s.BytesTotal = r.PackageSize
 	}
 	if r.Code != "" {

@@ -85,7 +85,9 @@ func (a *Agent) record(ctx context.Context, d *download, packageID string, token
 		if err != nil {
 			return nil, err
 		}
-		delete(missing, entry.ID)
+		if entry.Kind != masv.KindDirectory && !entry.Kind.Archive() {
+			delete(missing, entry.ID)
+		}
 		if entry.Kind.Archive() || len(wanted) > 0 && !wanted[entry.ID] {
 			continue
 		}

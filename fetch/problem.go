@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,10 +40,10 @@ func linkProblem(err error, passwordGiven bool, expires time.Time) error {
 	switch {
 	case errors.Is(err, masv.ErrSignIn):
 		return stop(CodeSignInRequired, true, err, "This link asks its recipient to be signed in to MASV, which is not possible here; ask the sender for a link without that, then resume%s.", said)
-	case errors.Is(err, masv.ErrDenied) && !passwordGiven:
+	case errors.Is(err, masv.ErrDenied) && !passwordGiven && (said == "" || strings.Contains(strings.ToLower(said), "password")):
 		return stop(CodePasswordRequired, true, err, "MASV refuses this link without a password; resume with the password that the sender gave you%s.", said)
 	case errors.Is(err, masv.ErrDenied):
-		return stop(CodeAccessDenied, true, err, "MASV refuses this link: its password or secret is wrong, or its access limit is reached; resume with the right password, or ask the sender for a new link%s.", said)
+		return stop(CodeAccessDenied, true, err, "MASV refuses this link%s: its password or secret may be wrong, or its access limit reached; resume with the right password, or ask the sender for a new link.", said)
 	case errors.Is(err, masv.ErrNotFound) && !expires.IsZero() && expires.Before(time.Now()):
 		return stop(CodeLinkExpired, false, err, "This link expired on %s; ask the sender for a new one.", expires.UTC().Format(time.RFC1123))
 	case errors.Is(err, masv.ErrNotFound):

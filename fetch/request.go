@@ -80,6 +80,11 @@ func DecodeRequest(data []byte) (Request, error) {
 	return r, nil
 }
 
+// maxOwner is the largest user or group: one more means "leave as it is" to chown(2).
+const maxOwner = 1<<32 - 2
+
+func owner(id *int) bool { return id == nil || *id >= 0 && int64(*id) <= maxOwner }
+
 // check finds what is wrong with a request by itself, wherever it came from.
 func (r *Request) check() error {
 	switch {
@@ -95,10 +100,10 @@ func (r *Request) check() error {
 		return invalid("publish", `must be "file" or "package"`)
 	case r.Publish == PublishPackage && r.NoPackageFolder:
 		return invalid("publish", `"package" needs a package folder: leave create_package_folder true`)
-	case r.UID != nil && *r.UID < 0:
-		return invalid("uid", "must not be negative")
-	case r.GID != nil && *r.GID < 0:
-		return invalid("gid", "must not be negative")
+	case !owner(r.UID):
+		return invalid("uid", "must lie between 0 and %d", maxOwner)
+	case !owner(r.GID):
+		return invalid("gid", "must lie between 0 and %d", maxOwner)
 	}
 	for _, id := range r.FileIDs {
 		if id == "" {
@@ -114,13 +119,49 @@ func (r *Request) check() error {
 // DecodeStrict decodes exactly one JSON object into v. Unknown fields and
 // wrong types are *InvalidErrors that name the field.
 func DecodeStrict(data []byte, v any) error {
+	if err := checkNames(data, v); err != nil {
+		return err
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
 		return decodeError(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return invalid("", "there is something after the JSON object")
+		return invalid("", "has something after the JSON object")
+	}
+	return nil
+}
+
+// checkNames refuses fields whose names are those of v but for their case,
+// which encoding/json takes for the same, and fields that are given twice.
+// What else is wrong with data is left for others to find.
+func checkNames(data []byte, v any) error {
+	known := make(map[string]bool)
+	for t, i := reflect.TypeOf(v).Elem(), 0; i < t.NumField(); i++ {
+		known[t.Field(i).Tag.Get("json")] = true
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
+		return nil
+	}
+	given := make(map[string]bool)
+	for dec.More() {
+		token, err := dec.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return nil
+		}
+		if !known[name] {
+			return invalid(name, "is not a known field")
+		}
+		if given[name] {
+			return invalid(name, "is given twice")
+		}
+		given[name] = true
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return nil
+		}
 	}
 	return nil
 }
@@ -129,17 +170,13 @@ func decodeError(err error) *InvalidError {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
 		if typ.Field == "" {
-			return invalid("", "must be a JSON object, not a %s", typ.Value)
+			return invalid("", "must be a JSON object, but is of type %s", typ.Value)
 		}
-		return invalid(typ.Field, "must be %s, not a %s", jsonType(typ.Type), typ.Value)
+		return invalid(typ.Field, "must be %s, but is of type %s", jsonType(typ.Type), typ.Value)
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return invalid("", "is not valid JSON at byte %d", syntax.Offset)
-	}
-	// encoding/json has no type for an unknown field, only this text.
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return invalid(strings.Trim(name, `"`), "is not a known field")
 	}
 	return invalid("", "is not complete JSON")
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -33,35 +34,56 @@ type Listener struct {
 // Hosts returns the name that the address was given by, if it was one.
 func (l *Listener) Hosts() []string { return l.hosts }
 
-// Listen listens at an address. Anything but loopback and a Unix socket is
-// refused without a token. A Unix socket is for its owner only.
-func Listen(a Address) (*Listener, error) {
-	u, err := url.Parse(a.Spec)
+// Check returns what is wrong with the address, before anything listens.
+func (a Address) Check() error {
+	_, _, err := a.parse()
+	return err
+}
+
+// parse takes the address apart; config is nil without TLS.
+func (a Address) parse() (u *url.URL, config *tls.Config, err error) {
+	malformed := fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
+	u, err = url.Parse(a.Spec)
+	if err != nil || u.User != nil || u.RawQuery != "" {
+		return nil, nil, malformed
+	}
+	switch u.Scheme {
+	case "unix":
+		if u.Host != "" || len(u.Path) < 2 {
+			return nil, nil, malformed
+		}
+	case "http", "https":
+		port, perr := strconv.Atoi(u.Port())
+		if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || perr != nil || port < 0 || port > 65535 {
+			return nil, nil, malformed
+		}
+	default:
+		return nil, nil, malformed
+	}
+	if u.Scheme != "https" {
+		if a.TLSCert != "" || a.TLSKey != "" {
+			return nil, nil, fmt.Errorf("--listen %s: --tls-cert and --tls-key are for https://", a.Spec)
+		}
+		return u, nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(a.TLSCert, a.TLSKey)
 	if err != nil {
-		return nil, fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
+		return nil, nil, fmt.Errorf("--tls-cert and --tls-key, which https:// needs: %w", err)
+	}
+	return u, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+// Listen listens at the address. Anything but loopback and a Unix socket is
+// refused without a token. A Unix socket is for its owner only.
+func (a Address) Listen() (*Listener, error) {
+	u, config, err := a.parse()
+	if err != nil {
+		return nil, err
 	}
 	if u.Scheme == "unix" {
 		return listenUnix(u.Path)
 	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return nil, fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
-	}
-	port := u.Port()
-	if port == "" {
-		port = u.Scheme
-	}
-	var config *tls.Config
-	switch {
-	case u.Scheme == "https":
-		cert, err := tls.LoadX509KeyPair(a.TLSCert, a.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert and --tls-key, which https:// needs: %w", err)
-		}
-		config = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
-	case a.TLSCert != "" || a.TLSKey != "":
-		return nil, fmt.Errorf("--listen %s: --tls-cert and --tls-key are for https://", a.Spec)
-	}
-	l, err := net.Listen("tcp", net.JoinHostPort(u.Hostname(), port))
+	l, err := net.Listen("tcp", u.Host)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("--listen %s: another program listens there, perhaps another masvfs or the MASV Agent, which uses port 8080 too; choose another port with --listen http://127.0.0.1:8081", a.Spec)
 	}
@@ -81,9 +103,6 @@ func Listen(a Address) (*Listener, error) {
 // listenUnix listens on a Unix socket. What a killed agent has left behind is
 // removed; a socket that somebody serves, or anything else there, is not.
 func listenUnix(path string) (*Listener, error) {
-	if path == "" {
-		return nil, errors.New("--listen unix://: needs an absolute path, as in unix:///run/masvfs.sock")
-	}
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

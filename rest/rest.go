@@ -48,7 +48,7 @@ type Config struct {
 }
 
 // New returns the handler of all calls. It is meant for Serve on a listener
-// from Listen: what it knows of the connection, a Unix socket's being private
+// from Address.Listen: what it knows of the connection, a Unix socket's being private
 // among it, it learns from there.
 func New(cfg Config) http.Handler {
 	if cfg.Log == nil {

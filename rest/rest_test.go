@@ -121,7 +121,7 @@ func (m *memory) Delete(_ context.Context, id string, remove bool) error {
 // serve serves an agent at an address and returns the one it got.
 func serve(t testing.TB, m *memory, a rest.Address) string {
 	t.Helper()
-	l, err := rest.Listen(a)
+	l, err := a.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,19 +248,19 @@ func TestWithATokenEveryCallAsksForIt(t *testing.T) {
 }
 
 func TestAnAddressThatOthersReachNeedsAToken(t *testing.T) {
-	for _, spec := range []string{"http://0.0.0.0:0", "http://[::]:0", "ftp://127.0.0.1:0", "127.0.0.1:0", "http://127.0.0.1:0/x"} {
-		if l, err := rest.Listen(rest.Address{Spec: spec}); err == nil {
+	for _, spec := range []string{"http://0.0.0.0:0", "http://[::]:0", "ftp://127.0.0.1:0", "127.0.0.1:0", "http://127.0.0.1:0/x", "http://127.0.0.1", "http://127.0.0.1:99999", "unix://relative/s", "unix://", "https://127.0.0.1:0"} {
+		if l, err := (rest.Address{Spec: spec}).Listen(); err == nil {
 			l.Close()
 			t.Errorf("listens at %s", spec)
 		}
 	}
-	l, err := rest.Listen(rest.Address{Spec: "http://0.0.0.0:0", Token: "0123456789abcdef"})
+	l, err := (rest.Address{Spec: "http://0.0.0.0:0", Token: "0123456789abcdef"}).Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	if _, err := rest.Listen(rest.Address{Spec: "http://127.0.0.1:" + port}); err == nil || !strings.Contains(err.Error(), "--listen http://127.0.0.1:8081") {
+	if _, err := (rest.Address{Spec: "http://127.0.0.1:" + port}).Listen(); err == nil || !strings.Contains(err.Error(), "--listen http://127.0.0.1:8081") {
 		t.Errorf("a port in use: %v", err)
 	}
 }
@@ -285,14 +285,14 @@ func TestAUnixSocketIsItsOwnersOnly(t *testing.T) {
 	if all, err := c.List(t.Context(), ""); err != nil || len(all) != 0 {
 		t.Errorf("%v, %v", all, err)
 	}
-	if _, err := rest.Listen(rest.Address{Spec: "unix://" + path}); err == nil {
+	if _, err := (rest.Address{Spec: "unix://" + path}).Listen(); err == nil {
 		t.Error("a socket that is served was taken over")
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rest.Listen(rest.Address{Spec: "unix://" + file}); err == nil {
+	if _, err := (rest.Address{Spec: "unix://" + file}).Listen(); err == nil {
 		t.Error("a file was replaced by a socket")
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "mine" {

@@ -132,7 +132,7 @@ func TestAFileThatStaysOpenAndIsIncompleteIsRejectedOnlyWhenGivenUp(t *testing.T
 
 func TestABadFileIsRejectedWithAnExplanation(t *testing.T) {
 	tests := []struct{ name, text, says string }{
-		{"an option that is not known", linkA + "\n\npasword = hunter2\n", "line 3: pasword is not a known option"},
+		{"an option that is not known", linkA + "\n\npasword = hunter2\n", "line 3: this is neither a link"},
 		{"an empty file", "", "line 1: the file is empty"},
 		{"one bad link among good ones", linkB + "\n" + linkA + "\nhttps://example.com/" + secret + "\n", "line 3: "},
 		{"JSON with an error", "{\n\"url\": \"" + linkA + "\"\n\"name\"", "line 3: this is not valid JSON"},

@@ -82,7 +82,10 @@ func addCommand() *cli.Command {
 
 // requestsOf reads one argument: a link, or the path of a link file.
 func requestsOf(arg string) ([]fetch.Request, error) {
-	if strings.Contains(arg, "://") {
+	if isLink(arg) {
+		if !strings.Contains(arg, "://") {
+			arg = "https://" + arg
+		}
 		link, err := masv.ParseLink(arg)
 		if err != nil {
 			return nil, usageError{err}
@@ -102,6 +105,12 @@ func requestsOf(arg string) ([]fetch.Request, error) {
 		requests[i] = item.Request
 	}
 	return requests, nil
+}
+
+// isLink reports whether an argument is meant as a link, also one that has
+// lost its beginning: a link is never shown as the name of a missing file.
+func isLink(arg string) bool {
+	return strings.Contains(arg, "://") || strings.HasPrefix(strings.ToLower(arg), "get.massive.") || strings.Contains(arg, "?secret=")
 }
 
 // override puts what the flags say over what a link file says.

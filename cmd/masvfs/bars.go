@@ -91,7 +91,7 @@ func (r *row) show(b *bars, d api.Download) {
 		r.bar.SetCurrent(min(total, d.BytesDone))
 		return
 	}
-	line := fmt.Sprintf("%s: %s, %d0 %%", printable(d.Name), d.State, tenths(d))
+	line := fmt.Sprintf("%s: %s, %d %%", printable(d.Name), d.State, 10*tenths(d))
 	if line != r.told {
 		r.told = line
 		fmt.Fprintf(b.out, "%s, %s\n", line, r.figures())

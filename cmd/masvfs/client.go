@@ -21,6 +21,9 @@ func clientCommand(c *cli.Command, act func(context.Context, *cli.Command, *clie
 	f := newConfigFile(os.Args)
 	c.Flags = append(c.Flags, jsonFlag(), configFlag(f), listenFlag(f), tokenFlag(f), caFlag(f))
 	c.Action = func(ctx context.Context, c *cli.Command) error {
+		if err := checkArguments(c); err != nil {
+			return err
+		}
 		token, err := readToken(c.String("token-file"))
 		if err != nil {
 			return usagef("--token-file: %w", err)
@@ -32,6 +35,20 @@ func clientCommand(c *cli.Command, act func(context.Context, *cli.Command, *clie
 		return act(ctx, c, agent)
 	}
 	return withConfig(f, c, func() []cli.Flag { return agentFlags(f) })
+}
+
+// checkArguments refuses arguments where a command takes none, or where --all
+// has been said in their place.
+func checkArguments(c *cli.Command) error {
+	switch {
+	case !c.Args().Present():
+		return nil
+	case c.ArgsUsage == "":
+		return usagef("%s takes no arguments, but got %q", c.Name, c.Args().First())
+	case c.Bool("all"):
+		return usagef("%s takes either IDs or --all", c.Name)
+	}
+	return nil
 }
 
 func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"} }

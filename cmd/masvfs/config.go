@@ -44,10 +44,28 @@ func (k key) Lookup() (string, bool) {
 		for _, e := range v {
 			all = append(all, fmt.Sprint(e))
 		}
-		return strings.Join(all, ","), true
+		return strings.Join(all, listSeparator), true
 	default:
 		return fmt.Sprint(v), true
 	}
+}
+
+// listSeparator stands between the values of a list that comes as one text
+// from a source. No path can hold it.
+const listSeparator = "\x00"
+
+// pathList is an environment variable that holds a list of paths, as PATH does.
+type pathList struct{ name string }
+
+func (p pathList) String() string   { return fmt.Sprintf("environment variable %q", p.name) }
+func (p pathList) GoString() string { return p.String() }
+func (p pathList) IsFromEnv() bool  { return true }
+func (p pathList) Key() string      { return p.name }
+
+// Lookup implements cli.ValueSource.
+func (p pathList) Lookup() (string, bool) {
+	v, ok := os.LookupEnv(p.name)
+	return strings.ReplaceAll(v, string(os.PathListSeparator), listSeparator), ok && v != ""
 }
 
 // newConfigFile finds the file before any flag is parsed, since flags take
@@ -114,10 +132,18 @@ func (f *configFile) check(flags []cli.Flag) error {
 
 // from says where a flag's value may come from besides the command line.
 func (f *configFile) from(name string) cli.ValueSourceChain {
-	env := "MASVFS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-	chain := cli.EnvVars(env)
+	chain := cli.EnvVars(envName(name))
 	chain.Append(cli.NewValueSourceChain(key{f, name}))
 	return chain
+}
+
+// fromList is from for a flag that may be repeated.
+func (f *configFile) fromList(name string) cli.ValueSourceChain {
+	return cli.NewValueSourceChain(pathList{envName(name)}, key{f, name})
+}
+
+func envName(flag string) string {
+	return "MASVFS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // xdg returns one of the base folders of the XDG Base Directory Specification.

@@ -37,6 +37,9 @@ func resumeCommand() *cli.Command {
 		Flags:     []cli.Flag{allFlag(), passwordFlag()},
 	}, func(ctx context.Context, c *cli.Command, agent *client.Client) error {
 		if c.Bool("all") {
+			if c.IsSet("password-file") {
+				return usagef("a password is for one link: give its ID in place of --all")
+			}
 			return tellChanged(c)(agent.ResumeAll(ctx))
 		}
 		password, err := readPassword(c.String("password-file"))

@@ -17,6 +17,7 @@ import (
 	"masvfs/fetch"
 	"masvfs/fetch/masv/masvtest"
 	"masvfs/fusefs"
+	"masvfs/rest"
 	"masvfs/rest/api"
 	"masvfs/rest/client"
 )
@@ -29,6 +30,9 @@ func demoCommand() *cli.Command {
 			"and on loopback. Ctrl-C ends it.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "once", Usage: "end when the download is complete"}},
 		Action: func(ctx context.Context, c *cli.Command) error {
+			if err := checkArguments(c); err != nil {
+				return err
+			}
 			return demo(ctx, c.Bool("once"))
 		},
 	}
@@ -50,12 +54,14 @@ func demo(ctx context.Context, once bool) (err error) {
 		mount:       filepath.Join(dir, "live"),
 		state:       filepath.Join(dir, "state"),
 		roots:       []string{filepath.Join(dir, "downloads")},
-		listen:      "http://127.0.0.1:0",
-		apiURL:      cloud.URL,
+		listen:      rest.Address{Spec: "http://127.0.0.1:0"},
 		connections: 8,
 		maxActive:   4,
 		publish:     fetch.PublishFile,
 		log:         slog.New(slog.DiscardHandler),
+	}
+	if err := s.reach(cloud.URL, ""); err != nil {
+		return err
 	}
 	if err := fusefs.Available(); err != nil {
 		fmt.Printf("There is no FUSE here: %v\nThe demo goes on without a mount and shows the destination folder.\n\n", err)

@@ -34,6 +34,9 @@ func doctorCommand() *cli.Command {
 		Description: "Takes the flags of run, and looks at the folders that an agent with them would use. Exit status 1 if there is a problem.",
 		Flags:       append(agentFlags(f), jsonFlag()),
 		Action: func(ctx context.Context, c *cli.Command) error {
+			if err := checkArguments(c); err != nil {
+				return err
+			}
 			s, err := readSettings(c)
 			if err != nil {
 				return err

@@ -20,6 +20,11 @@ func lsCommand() *cli.Command {
 		Usage: "list the downloads",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "state", Usage: "only those that are `STATE`: transferring, paused, complete or error"}},
 	}, func(ctx context.Context, c *cli.Command, agent *client.Client) error {
+		switch state := c.String("state"); state {
+		case "", api.Transferring, api.Paused, api.Complete, api.Failed:
+		default:
+			return usagef("--state: %q is none of transferring, paused, complete, error", state)
+		}
 		all, err := agent.List(ctx, c.String("state"))
 		if err != nil {
 			return err

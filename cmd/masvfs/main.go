@@ -32,7 +32,10 @@ func (e usageError) Unwrap() error { return e.err }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader of our output that goes away, as head does, is an error like
+	// any other, and must not leave a mount behind.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The second signal ends the program at once, should a clean end take too long.
 	context.AfterFunc(ctx, stop)
 	err := newApp().Run(ctx, os.Args)
@@ -55,6 +58,8 @@ func newApp() *cli.Command {
 		Version:               version(),
 		EnableShellCompletion: true,
 		Suggest:               true,
+		// A path may hold a comma.
+		DisableSliceFlagSeparator: true,
 		ConfigureShellCompletionCommand: func(c *cli.Command) {
 			c.Hidden = false
 			c.Usage = "print a completion script for bash, zsh or fish"
@@ -75,7 +80,7 @@ func newApp() *cli.Command {
 		},
 	}
 	usage := func(_ context.Context, c *cli.Command, err error, _ bool) error {
-		return usagef("%w; masvfs %s --help explains", err, c.Name)
+		return usagef("%w; %s --help explains", err, c.FullName())
 	}
 	app.OnUsageError = usage
 	for _, c := range app.Commands {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"masvfs/fetch"
-	"masvfs/fetch/masv"
 	"masvfs/fusefs"
 	"masvfs/rest"
 	"masvfs/watcher"
@@ -32,8 +31,8 @@ func runCommand() *cli.Command {
 			"max-active there and MASVFS_MAX_ACTIVE here. The command line wins, then the environment.",
 		Flags: agentFlags(f),
 		Action: func(ctx context.Context, c *cli.Command) error {
-			if c.Args().Present() {
-				return usagef("run takes no arguments, but got %q", c.Args().First())
+			if err := checkArguments(c); err != nil {
+				return err
 			}
 			s, err := readSettings(c)
 			if err != nil {
@@ -52,13 +51,8 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 			err = fmt.Errorf("the agent cannot run: %w", err)
 		}
 	}()
-	for _, d := range []struct {
-		path string
-		mode os.FileMode
-	}{{s.state, 0o700}, {s.inbox, 0o755}, {s.roots[0], 0o755}} {
-		if err := os.MkdirAll(d.path, d.mode); err != nil {
-			return err
-		}
+	if err := s.makeFolders(); err != nil {
+		return err
 	}
 	for _, folder := range []string{s.state, s.inbox} {
 		release, err := hold(folder)
@@ -69,7 +63,7 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 	}
 
 	// The address is taken first, so that one in use is known before anything runs.
-	listener, err := rest.Listen(rest.Address{Spec: s.listen, TLSCert: s.tlsCert, TLSKey: s.tlsKey, Token: s.token})
+	listener, err := s.listen.Listen()
 	if err != nil {
 		return err
 	}
@@ -104,7 +98,7 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 		handler := rest.New(rest.Config{Agent: agent, MountPath: s.mount, Token: s.token, Log: s.log, Hosts: listener.Hosts()})
 		return rest.Serve(ctx, listener, handler)
 	})
-	s.log.Info("agent runs", "inbox", s.inbox, "mount", s.mount, "destination", s.roots[0], "listen", listener.Addr().String())
+	s.log.Info("agent runs", "inbox", s.inbox, "mount", s.mount, "destination", s.roots[0], "listen", s.listen.Spec)
 	if ready != nil {
 		ready(agent, listener.Addr())
 	}
@@ -113,27 +107,32 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 	return err
 }
 
+// makeFolders makes every folder that is missing. The state folder alone is
+// private, not what leads to it.
+func (s *settings) makeFolders() error {
+	for _, folder := range append([]string{filepath.Dir(s.state), s.inbox}, s.roots...) {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(s.state, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 func newAgent(s *settings) (*fetch.Agent, error) {
-	api, storage, err := transports(s.caFile, s.connections)
-	if err != nil {
-		return nil, err
-	}
-	agent := "masvfs/" + version()
-	cloud, err := masv.NewClient(masv.Config{BaseURL: s.apiURL, Transport: api, UserAgent: agent})
-	if err != nil {
-		return nil, usagef("--api-url: %w", err)
-	}
 	keepOut := []string{s.inbox, s.state}
 	if s.mount != "" {
 		keepOut = append(keepOut, s.mount)
 	}
 	return fetch.New(fetch.Config{
 		Database:    filepath.Join(s.state, "masvfs.db"),
-		Cloud:       cloud,
+		Cloud:       s.cloud,
 		Roots:       s.roots,
 		KeepOut:     keepOut,
-		Storage:     storage,
-		UserAgent:   agent,
+		Storage:     s.storage,
+		UserAgent:   userAgent(),
 		Connections: s.connections,
 		MaxActive:   s.maxActive,
 		RateLimit:   s.rateLimit,

@@ -20,17 +20,17 @@ import (
 	"masvfs/fetch/dest"
 	"masvfs/fetch/masv"
 	"masvfs/fetch/pathname"
+	"masvfs/rest"
 )
 
 // settings are what `masvfs run` goes by, whole and checked.
 type settings struct {
 	inbox, mount, state string // absolute; mount "" for none
 	roots               []string
-	listen              string
-	tlsCert, tlsKey     string
+	listen              rest.Address
 	token               masv.Secret
-	caFile              string
-	apiURL              string
+	cloud               *masv.Client
+	storage             *http.Transport
 	connections         int
 	maxActive           int
 	rateLimit           int64 // bytes per second, 0 for none
@@ -57,7 +57,7 @@ func agentFlags(f *configFile) []cli.Flag {
 		text("inbox", filepath.Join(base, "inbox"), "`FOLDER` where link files are dropped"),
 		text("mount", filepath.Join(base, "live"), "`FOLDER` where the downloads' trees appear; --mount= runs without"),
 		text("dst-folder", filepath.Join(base, "downloads"), "default destination `FOLDER`, and the first allowed root"),
-		&cli.StringSliceFlag{Name: "allow-dst", Usage: "another `FOLDER` below which downloads may be placed; may be repeated", Sources: f.from("allow-dst")},
+		&cli.StringSliceFlag{Name: "allow-dst", Usage: "another `FOLDER` below which downloads may be placed; may be repeated", Sources: f.fromList("allow-dst")},
 		text("state-dir", state, "`FOLDER` of the database, kept private"),
 		listenFlag(f),
 		text("tls-cert", "", "certificate `FILE` (PEM) for https://"),
@@ -81,7 +81,11 @@ func agentFlags(f *configFile) []cli.Flag {
 // says otherwise, and the state folder: in the user's home, or, for a system
 // service, in the folder that systemd gives it (systemd.exec(5), StateDirectory=).
 func defaultFolders() (base, state string) {
-	if dir := os.Getenv("STATE_DIRECTORY"); strings.HasPrefix(dir, "/var/lib/") {
+	dir := os.Getenv("STATE_DIRECTORY")
+	if os.Getenv("HOME") == "" && dir == "" {
+		dir = "/var/lib/masvfs"
+	}
+	if strings.HasPrefix(dir, "/var/lib/") {
 		return dir, filepath.Join(dir, "state")
 	}
 	return filepath.Join(home(), "MASV"), filepath.Join(xdg("XDG_STATE_HOME", ".local/state"), "masvfs")
@@ -106,11 +110,6 @@ func caFlag(f *configFile) cli.Flag {
 // readSettings checks every flag and says which one is wrong.
 func readSettings(c *cli.Command) (*settings, error) {
 	s := &settings{
-		listen:      c.String("listen"),
-		tlsCert:     c.String("tls-cert"),
-		tlsKey:      c.String("tls-key"),
-		caFile:      c.String("ca-file"),
-		apiURL:      c.String("api-url"),
 		connections: c.Int("connections"),
 		maxActive:   c.Int("max-active"),
 		publish:     fetch.Publish(c.String("publish")),
@@ -130,8 +129,10 @@ func readSettings(c *cli.Command) (*settings, error) {
 	}
 	s.state = folder("state-dir", c.String("state-dir"))
 	s.roots = []string{folder("dst-folder", c.String("dst-folder"))}
-	for _, r := range c.StringSlice("allow-dst") {
-		s.roots = append(s.roots, folder("allow-dst", r))
+	for _, list := range c.StringSlice("allow-dst") {
+		for r := range strings.SplitSeq(list, listSeparator) {
+			s.roots = append(s.roots, folder("allow-dst", r))
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -156,6 +157,13 @@ func readSettings(c *cli.Command) (*settings, error) {
 	}
 	if s.token, err = readToken(c.String("token-file")); err != nil {
 		return nil, usagef("--token-file: %w", err)
+	}
+	s.listen = rest.Address{Spec: c.String("listen"), TLSCert: c.String("tls-cert"), TLSKey: c.String("tls-key"), Token: s.token}
+	if err := s.listen.Check(); err != nil {
+		return nil, usageError{err}
+	}
+	if err := s.reach(c.String("api-url"), c.String("ca-file")); err != nil {
+		return nil, err
 	}
 	if s.log, err = newLog(c.String("log-level"), c.String("log-format")); err != nil {
 		return nil, err
@@ -255,7 +263,9 @@ func (s *settings) checkFolders() error {
 			if inside(r.path, a.path) {
 				return clash(r, a)
 			}
-			if a.flag == "mount" && inside(a.path, r.path) {
+			// A sender's file in the inbox would be a link file, and one in the
+			// state folder a neighbour of the database.
+			if inside(a.path, r.path) {
 				return clash(a, r)
 			}
 		}
@@ -279,6 +289,23 @@ func resolve(path string) string {
 		return path
 	}
 	return real
+}
+
+// userAgent is what the program calls itself to the cloud.
+func userAgent() string { return "masvfs/" + version() }
+
+// reach prepares how the cloud and its storage are reached.
+func (s *settings) reach(apiURL, caFile string) error {
+	api, storage, err := transports(caFile, s.connections)
+	if err != nil {
+		return err
+	}
+	s.storage = storage
+	s.cloud, err = masv.NewClient(masv.Config{BaseURL: apiURL, Transport: api, UserAgent: userAgent()})
+	if err != nil {
+		return usagef("--api-url: %w", err)
+	}
+	return nil
 }
 
 // transports returns how the API and the storage hosts are reached, through

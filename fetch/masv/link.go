@@ -27,7 +27,7 @@ func (l Link) String() string {
 	if l.ID == "" {
 		return ""
 	}
-	return "https://" + linkHost + "/" + l.ID + "?secret=" + l.Secret.String()
+	return "https://" + linkHost + "/" + l.ID + "?secret=" + masked
 }
 
 // URL returns the whole link, as people get it.

@@ -42,7 +42,7 @@ type Client struct {
 // New returns a client; nothing is called yet.
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.Address)
-	if err != nil || u.Scheme != "unix" && u.Host == "" || u.Scheme == "unix" && u.Path == "" {
+	if err != nil || u.Scheme == "unix" && (u.Host != "" || u.Path == "") || u.Scheme != "unix" && u.Host == "" {
 		return nil, fmt.Errorf("%q is not an agent's address, such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", cfg.Address)
 	}
 	// No proxy: the agent is here, or on a machine of one's own.

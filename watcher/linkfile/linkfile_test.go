@@ -129,7 +129,7 @@ func TestParseRefuses(t *testing.T) {
 		{"UTF-16 without its mark", "h\x00t\x00t\x00p\x00", 1, "save the file as UTF-8"},
 		{"Latin-1", "# one\n" + linkA + "\nname = Caf\xe9", 3, "UTF-8"},
 		{"an option before any link", "# one\npassword = x\n" + linkA, 2, "password stands before any link"},
-		{"an option that is not known", linkA + "\npasword = x", 2, "pasword is not a known option"},
+		{"an option that is not known", linkA + "\npasword = x", 2, "nor an option; the options are password"},
 		{"an option twice", linkA + "\nname = x\nuid = 1\nname: y", 4, "name is given twice for one link, on line 2 too"},
 		{"a line that is neither", linkA + "\n\nhunter2", 3, "neither a link"},
 		{"a secret where an option should be", linkA + "\n" + secret + " = x", 2, "neither a link"},

@@ -91,10 +91,8 @@ func parsePlain(text string) ([]Item, error) {
 			continue
 		}
 		if !scheme.MatchString(s) {
-			if quotable(key) {
-				return nil, wrong(line, "%s is not a known option; there are %s", key, options)
-			}
-			return nil, wrong(line, "this is neither a link, which starts with https://, nor an option such as password = …")
+			// What it is instead may be a password, so nothing of it is repeated.
+			return nil, wrong(line, "this is neither a link, which starts with https://, nor an option; the options are %s", options)
 		}
 		if err := finish(); err != nil {
 			return nil, err
