@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,13 +90,15 @@ type Agent struct {
 	stop context.CancelFunc
 	runs sync.WaitGroup // everything that works on downloads
 
-	adding sync.Mutex // makes "is it there already?" and adding it one step
+	adding   sync.Mutex // makes "is it there already?" and adding it one step
+	counting sync.Mutex // held from a change of stored totals until they are here too
 
 	mu        sync.Mutex // guards what follows, and every download's row, totals, run and tree
 	downloads map[string]*download
 	order     []*download          // by Seq
 	names     map[string]*download // by NameKey
 	pieces    map[int64]*feed      // files on their way through the committer
+	listed    time.Time            // when a download was last added, renamed or removed
 }
 
 // New opens the database and makes the agent; nothing runs before Run.
@@ -151,6 +154,13 @@ func (a *Agent) load() error {
 	}
 	for _, row := range rows {
 		d := newDownload(row)
+		// The rules for names may be others than when it was stored.
+		if name, key := a.takeName(d, row.Name); !row.Deleting && (name != row.Name || key != row.NameKey) {
+			d.row.Name, d.row.NameKey = name, key
+			if err := a.store.Put(a.ctx, d.row); err != nil {
+				return fmt.Errorf("load downloads: %w", err)
+			}
+		}
 		if d.row.State != string(Complete) {
 			partials, err := a.store.Partials(a.ctx, row.Seq)
 			if err != nil {
@@ -174,6 +184,7 @@ func (a *Agent) insert(d *download) {
 	a.downloads[d.id] = d
 	a.order = append(a.order, d)
 	a.names[d.row.NameKey] = d
+	a.listed = time.Now()
 }
 
 // Run works on the downloads until ctx ends, then stops: what runs is flushed
@@ -184,7 +195,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		switch {
 		case d.row.Deleting:
 			a.goDo(func() { a.finishDelete(d) })
-		case d.row.State == string(Transferring):
+		case d.row.State == string(Transferring) && d.run == nil:
 			a.start(d)
 		}
 	}
@@ -227,6 +238,32 @@ func (a *Agent) Downloads() []Download {
 	return all
 }
 
+// After returns up to limit downloads, in the order of their acceptance, from
+// the first one after seq.
+func (a *Agent) After(seq int64, limit int) []Download {
+	at := a.queue.positions()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, found := slices.BinarySearchFunc(a.order, seq, func(d *download, seq int64) int { return cmp.Compare(d.seq, seq) })
+	if found {
+		i++
+	}
+	var some []Download
+	for ; i < len(a.order) && len(some) < limit; i++ {
+		if d := a.order[i]; !d.row.Deleting {
+			some = append(some, d.snapshot(at[d.seq]))
+		}
+	}
+	return some
+}
+
+// Listed returns when a download was last added, renamed or removed.
+func (a *Agent) Listed() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.listed
+}
+
 // Get returns one download, or ErrNotFound.
 func (a *Agent) Get(id string) (Download, error) {
 	d, err := a.find(id)
@@ -267,10 +304,10 @@ func (a *Agent) row(d *download) store.Download {
 }
 
 func (a *Agent) snapshot(d *download) Download {
-	at := a.queue.positions()
+	at := a.queue.position(d.seq)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return d.snapshot(at[d.seq])
+	return d.snapshot(at)
 }
 
 // change is the one place where a download's row changes: f decides, the
@@ -299,6 +336,9 @@ func (a *Agent) change(d *download, f func(*store.Download) error) error {
 	d.row = row
 	if row.NameKey != old.NameKey {
 		delete(a.names, old.NameKey)
+	}
+	if row.Name != old.Name || row.Deleting != old.Deleting {
+		a.listed = time.Now()
 	}
 	a.mu.Unlock()
 	if row.Name != old.Name {

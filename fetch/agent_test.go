@@ -15,6 +15,7 @@ import (
 
 	"masvfs/fetch/masv"
 	"masvfs/fetch/masv/masvtest"
+	"masvfs/fetch/pathname"
 )
 
 const patience = 30 * time.Second
@@ -24,6 +25,7 @@ type world struct {
 	testing.TB
 	cloud *masvtest.Server
 	dir   string
+	names pathname.Rules
 	agent *Agent
 	end   func()
 }
@@ -54,6 +56,7 @@ func (w *world) start() {
 		Roots:        []string{w.downloads()},
 		KeepOut:      []string{filepath.Join(w.dir, "downloads", "inbox")},
 		Storage:      &http.Transport{},
+		Names:        w.names,
 		Log:          slog.New(slog.DiscardHandler),
 		MinBackoff:   5 * time.Millisecond,
 		MaxBackoff:   50 * time.Millisecond,
@@ -164,6 +167,8 @@ func TestADownloadIsToldOfInTheOrderInWhichItHappens(t *testing.T) {
 	w.reach(d.ID, Complete)
 	placed := 0
 	var kinds []EventKind
+	late := time.AfterFunc(patience, sub.Close)
+	defer late.Stop()
 	for e := range sub.Events() {
 		kinds = append(kinds, e.Kind)
 		if e.Kind == Placed {
@@ -475,6 +480,140 @@ func TestDeletingLeavesNothingOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestALinkCallThatIsUnderWayWhenItIsPausedCounts(t *testing.T) {
+	w := newWorld(t)
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	w.cloud.Fault(func(r masvtest.Request) *masvtest.Fault {
+		if r.Call != masvtest.CallLink {
+			return nil
+		}
+		asked <- struct{}{}
+		return masvtest.StallAfter(masvtest.BeforeHeader, answer)
+	})
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Once", Files: small("a"), AccessLimit: 1})
+	id := w.add(w.request(link)).ID
+	<-asked
+	time.AfterFunc(50*time.Millisecond, func() { close(answer) })
+	if _, err := w.agent.Pause(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.end()
+	w.cloud.Fault(nil)
+	w.start()
+	if _, err := w.agent.Resume(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.reach(id, Complete)
+	if n := w.cloud.LinkStats(link).Calls; n != 1 {
+		t.Errorf("the link was called %d times", n)
+	}
+}
+
+func TestTokensThatLiveShortlyAreRenewedEachTime(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range 60 {
+		names = append(names, fmt.Sprintf("f%02d", i))
+	}
+	w.cloud.Fault(masvtest.On(masvtest.CallFileURL, masvtest.Delay(600*time.Millisecond)))
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Short", Files: small(names...), TokenLife: time.Second})
+	w.reach(w.add(w.request(link)).ID, Complete)
+}
+
+func TestADestinationThatIsAwayIsNotMadeAgain(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		w := newWorld(t)
+		link := w.cloud.AddPackage(masvtest.Package{Name: "Away", Files: append(small("a"), masvtest.File{Name: "b", Size: 8 << 20})})
+		w.cloud.SetRate(1 << 20)
+		r := w.request(link)
+		r.DstFolder, r.NoPackageFolder = filepath.Join(w.downloads(), "disk"), flat
+		id := w.add(r).ID
+		w.until("the first file", func() bool { d, _ := w.agent.Get(id); return d.FilesDone == 1 })
+		if _, err := w.agent.Pause(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		away := r.DstFolder + "-away"
+		if err := os.Rename(r.DstFolder, away); err != nil {
+			t.Fatal(err)
+		}
+		w.cloud.SetRate(0)
+		if _, err := w.agent.Resume(t.Context(), id, ""); err != nil {
+			t.Fatal(err)
+		}
+		if d := w.reach(id, Failed); d.Problem.Code != CodeDestination {
+			t.Errorf("problem: %+v", d.Problem)
+		}
+		if _, err := os.Lstat(r.DstFolder); !os.IsNotExist(err) {
+			t.Errorf("it was made again: %v", err)
+		}
+		if err := os.Rename(away, r.DstFolder); err != nil {
+			t.Fatal(err)
+		}
+		// It goes on by itself.
+		w.until("complete", func() bool { d, _ := w.agent.Get(id); return d.State == Complete })
+		d, _ := w.agent.Get(id)
+		w.check(filepath.Join(d.Path, "a"), w.cloud.File(link, 0))
+		w.check(filepath.Join(d.Path, "b"), w.cloud.File(link, 1))
+	}
+}
+
+func TestADeleteWhileTheDiskIsAwayIsFinishedWhenItIsBack(t *testing.T) {
+	w := newWorld(t)
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Del", Files: append(small("a"), masvtest.File{Name: "b", Size: 8 << 20})})
+	w.cloud.SetRate(1 << 20)
+	r := w.request(link)
+	r.DstFolder = filepath.Join(w.downloads(), "disk")
+	id := w.add(r).ID
+	w.until("the first file", func() bool { d, _ := w.agent.Get(id); return d.FilesDone == 1 })
+	if _, err := w.agent.Pause(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(r.DstFolder, r.DstFolder+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.agent.Delete(t.Context(), id, true); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.agent.Downloads()); n != 0 {
+		t.Errorf("%d downloads are still there", n)
+	}
+	if err := os.Rename(r.DstFolder+"-away", r.DstFolder); err != nil {
+		t.Fatal(err)
+	}
+	w.until("nothing is left", func() bool { left, err := os.ReadDir(r.DstFolder); return err == nil && len(left) == 0 })
+}
+
+func TestOtherRulesForNamesHideNoDownload(t *testing.T) {
+	w := newWorld(t)
+	id := w.add(w.request(w.cloud.AddPackage(masvtest.Package{Name: "My Package", Files: small("a")}))).ID
+	w.reach(id, Complete)
+	w.end()
+	w.names = pathname.Portable
+	w.start()
+	if d, ok := w.agent.ByName("My Package"); !ok || d.ID != id {
+		t.Errorf("found %v, %+v", ok, d)
+	}
+}
+
+func TestWhatIsReservedAlreadyIsNotNeededAgain(t *testing.T) {
+	w := newWorld(t)
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Big", Files: []masvtest.File{{Name: "a", Size: 64 << 20}}})
+	w.cloud.SetRate(1 << 20)
+	id := w.add(w.request(link)).ID
+	w.until("bytes", func() bool { d, _ := w.agent.Get(id); return d.BytesDone > 0 })
+	w.agent.mu.Lock()
+	d := w.agent.downloads[id]
+	tree, totals := d.tree, d.totals
+	w.agent.mu.Unlock()
+	claimed, err := tree.Claimed()
+	if err != nil || claimed == 0 {
+		t.Fatalf("%d bytes are claimed, %v", claimed, err)
+	}
+	if need, err := needs(totals, tree); err != nil || need != max(0, 64<<20-claimed) {
+		t.Errorf("%d more are needed beside %d, %v", need, claimed, err)
+	}
+}
+
 func TestNoSecretOutlivesItsUse(t *testing.T) {
 	w := newWorld(t)
 	pkg := masvtest.Package{Name: "Secrets", Files: small("a"), Password: "hunter2hunter2"}
@@ -488,5 +627,32 @@ func TestNoSecretOutlivesItsUse(t *testing.T) {
 	row := w.agent.row(w.agent.downloads[d.ID])
 	if row.LinkSecret != "" || row.Password != "" || row.Token != "" {
 		t.Error("a complete download keeps its secrets")
+	}
+	inFiles := func(when string) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(w.dir, "masvfs.db*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(data), link.Secret) || strings.Contains(string(data), "hunter2") {
+				t.Errorf("%s, %s holds a secret", when, filepath.Base(file))
+			}
+		}
+	}
+	// The state is told before the database's log is emptied.
+	w.until("the log is empty", func() bool {
+		info, err := os.Stat(filepath.Join(w.dir, "masvfs.db-wal"))
+		return err == nil && info.Size() == 0
+	})
+	inFiles("while the agent runs")
+	w.end()
+	inFiles("when it has ended")
+	if _, err := os.Stat(filepath.Join(w.dir, "masvfs.db-wal")); !os.IsNotExist(err) {
+		t.Errorf("the log is left: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"masvfs/fetch/masv"
@@ -71,22 +72,21 @@ func (a *Agent) Resume(ctx context.Context, id string, password masv.Secret) (Do
 
 // resume makes d transferring, where it is paused or in error; d.op is held.
 func (a *Agent) resume(d *download, with func(*store.Download)) error {
-	a.mu.Lock()
-	idle := d.row.State == string(Paused) || d.row.State == string(Failed)
-	a.mu.Unlock()
-	if !idle {
+	switch row := a.row(d); {
+	case row.Deleting:
+		return ErrNotFound
+	case row.State != string(Paused) && row.State != string(Failed):
 		return nil
 	}
 	// Files that failed get their chance before the state says that they do.
-	_, totals, err := a.store.Retry(context.Background(), d.seq)
+	err := a.count(d, func() (totals store.Totals, err error) {
+		_, totals, err = a.store.Retry(context.Background(), d.seq)
+		return totals, err
+	})
 	if err != nil {
 		return err
 	}
-	a.setTotals(d, totals)
 	err = a.change(d, func(row *store.Download) error {
-		if row.Deleting {
-			return ErrNotFound
-		}
 		with(row)
 		row.State = string(Transferring)
 		row.Code, row.Message, row.Recoverable, row.RetryAt = "", "", false, time.Time{}
@@ -103,10 +103,19 @@ func (a *Agent) resume(d *download, with func(*store.Download)) error {
 	return nil
 }
 
-func (a *Agent) setTotals(d *download, t store.Totals) {
+// count makes a change of what is stored of d's files, and takes over the
+// totals after it. One at a time: they must not overtake one another.
+func (a *Agent) count(d *download, f func() (store.Totals, error)) error {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	totals, err := f()
+	if err != nil {
+		return err
+	}
 	a.mu.Lock()
-	d.totals = t
+	d.totals = totals
 	a.mu.Unlock()
+	return nil
 }
 
 // PauseAll pauses every download that is transferring, and says how many.
@@ -140,6 +149,9 @@ func (a *Agent) each(f func(*download) (bool, error)) (changed int, err error) {
 	a.mu.Unlock()
 	for _, d := range all {
 		yes, err := f(d)
+		if errors.Is(err, ErrNotFound) {
+			continue // it is being deleted
+		}
 		if err != nil {
 			return changed, err
 		}

@@ -23,10 +23,11 @@ type download struct {
 	// Guarded by Agent.mu.
 	row    store.Download
 	totals store.Totals
-	run    *run       // the work on it, nil if there never was any
-	tree   *dest.Tree // open while it is worked on
-	tries  int        // failures in a row that time may mend
-	placed time.Time  // when something last appeared at the root of the tree, since the program started
+	run    *run          // the work on it, nil if there never was any
+	tree   *dest.Tree    // open while it is worked on
+	tries  int           // failures in a row that time may mend
+	pkg    *masv.Package // the answer of the link call, while it cannot be stored
+	placed time.Time     // when something last appeared at the root of the tree, since the program started
 
 	arrival arrival
 	meter   meter

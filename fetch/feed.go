@@ -52,7 +52,7 @@ func (f *feed) Next(ctx context.Context) (*transfer.File, error) {
 		}
 		e := f.ahead[0]
 		f.ahead, f.after = f.ahead[1:], e.ID
-		piece := &dest.Piece{Tree: f.tree, ID: e.ID, Folder: e.Folder, Name: e.Name, Size: e.Size, ModTime: e.ModTime}
+		piece := f.piece(e)
 		if e.State == store.Whole {
 			settled, err := f.recover(ctx, piece)
 			if err != nil {
@@ -64,6 +64,11 @@ func (f *feed) Next(ctx context.Context) (*transfer.File, error) {
 		}
 		return f.begin(ctx, e, piece)
 	}
+}
+
+// piece returns an entry of the listing as what the committer places.
+func (f *feed) piece(e store.Entry) *dest.Piece {
+	return &dest.Piece{Tree: f.tree, ID: e.ID, Folder: e.Folder, Name: e.Name, Size: e.Size, ModTime: e.ModTime}
 }
 
 func (f *feed) loadPartials(ctx context.Context) error {
@@ -172,12 +177,13 @@ func (f *feed) fail(piece *dest.Piece, err error) {
 		code, message = CodeFileGone, fmt.Sprintf("MASV's storage no longer gives this file out (%v).", err)
 	}
 	f.agent.log.Warn("file failed", "download", f.d.id, "file", piece.ID, "code", code, "error", err)
-	totals, serr := f.agent.store.Fail(context.Background(), piece.ID, string(code), message, true)
+	serr := f.agent.count(f.d, func() (store.Totals, error) {
+		return f.agent.store.Fail(context.Background(), piece.ID, string(code), printable(message), true)
+	})
 	if serr != nil {
 		f.abort(serr)
 		return
 	}
-	f.agent.setTotals(f.d, totals)
 	f.agent.hub.tell(Event{Kind: Changed, ID: f.d.id, Seq: f.d.seq, Name: f.agent.row(f.d).Name})
 }
 

@@ -127,6 +127,7 @@ type Code string
 const (
 	CodeLinkNotFound     Code = "link_not_found"    // unknown, disabled or expired link
 	CodeLinkExpired      Code = "link_expired"      // its expiry has passed
+	CodeLinkInvalid      Code = "link_invalid"      // the answer about the link makes no sense
 	CodePasswordRequired Code = "password_required" // refused, and no password was given
 	CodeAccessDenied     Code = "access_denied"     // password or secret wrong, or access limit reached
 	CodeSignInRequired   Code = "sign_in_required"  // the recipient must be signed in
@@ -134,6 +135,7 @@ const (
 	CodeListingInvalid   Code = "listing_invalid"   // the listing makes no sense
 	CodeQuarantined      Code = "quarantined"       // malware warning
 	CodeUnknownKind      Code = "unknown_kind"      // an entry of a kind not known here
+	CodePathTooDeep      Code = "path_too_deep"     // more folders in one another than are taken
 	CodeUnknownFile      Code = "unknown_file"      // file_ids names a file that is not in the package
 	CodeNoSpace          Code = "no_space"          // too little room at the destination
 	CodeDestination      Code = "destination"       // the destination cannot be used

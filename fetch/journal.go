@@ -50,6 +50,8 @@ func (j journal) Taken(ctx context.Context, piece *dest.Piece) (string, error) {
 
 // Placed implements dest.Journal: the files are complete, and everybody may know.
 func (j journal) Placed(ctx context.Context, pieces []*dest.Piece) error {
+	j.agent.counting.Lock()
+	defer j.agent.counting.Unlock()
 	now := time.Now()
 	placements, err := j.agent.store.Place(ctx, identifiers(pieces), now)
 	if err != nil {

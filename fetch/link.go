@@ -19,18 +19,42 @@ func (a *Agent) resolve(ctx context.Context, d *download) error {
 	if a.row(d).PackageID != "" {
 		return nil
 	}
-	pkg, err := a.askLink(ctx, d)
-	if err != nil {
-		return err
+	a.mu.Lock()
+	pkg := d.pkg
+	a.mu.Unlock()
+	if pkg == nil {
+		answer, err := a.askLink(ctx, d)
+		if err != nil {
+			return err
+		}
+		pkg = &answer
+		// Until it is stored it is kept here, so that a database that fails
+		// does not cost another call.
+		a.mu.Lock()
+		d.pkg = pkg
+		a.mu.Unlock()
 	}
 	name, key := a.takeName(d, pathname.CleanDownload(pkg.Name, a.cfg.Names))
-	return a.change(d, func(row *store.Download) error {
+	err := a.change(d, func(row *store.Download) error {
 		row.PackageID, row.PackageName, row.PackageSize = pkg.ID, pkg.Name, pkg.Size
 		row.Token, row.ExpiresAt, row.SenderEmail = pkg.Token, pkg.ExpiresAt, pkg.SenderEmail
 		row.Name, row.NameKey = name, key
 		return nil
 	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		d.pkg = nil
+	} else if key != d.row.NameKey {
+		delete(a.names, key)
+	}
+	return err
 }
+
+// linkGrace is how long a link call that is under way when its download is
+// stopped may still take. Its answer is wanted: the call cannot be made again
+// for nothing.
+const linkGrace = 5 * time.Second
 
 // askLink makes the link call, again and again while time may help.
 func (a *Agent) askLink(ctx context.Context, d *download) (masv.Package, error) {
@@ -43,8 +67,11 @@ func (a *Agent) askLink(ctx context.Context, d *download) (masv.Package, error) 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(linkGrace, cancel) })()
 		var err error
-		pkg, err = a.cfg.Cloud.Link(ctx, masv.Link{ID: row.LinkID, Secret: row.LinkSecret}, row.Password)
+		pkg, err = a.cfg.Cloud.Link(call, masv.Link{ID: row.LinkID, Secret: row.LinkSecret}, row.Password)
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
@@ -111,12 +138,14 @@ func (x *access) renew(ctx context.Context, refused masv.Secret, err error) (mas
 	if row.Token != refused {
 		return row.Token, nil // somebody else has renewed it meanwhile
 	}
-	if time.Since(x.renewed) < refusedSoon {
+	exp, known := masv.TokenExpiry(refused)
+	expired := known && !time.Now().Before(exp)
+	if !expired && time.Since(x.renewed) < refusedSoon {
 		return "", err
 	}
 	// The link call counts as one more use of the link, so it is made only if
 	// the token is dead, by its own word or by the cloud's.
-	if exp, ok := masv.TokenExpiry(refused); !ok || time.Now().Before(exp) {
+	if !expired {
 		switch cerr := x.agent.cfg.Cloud.CheckToken(ctx, row.PackageID, refused); {
 		case cerr == nil:
 			return "", err

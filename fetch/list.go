@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"masvfs/fetch/masv"
 	"masvfs/fetch/pathname"
@@ -41,11 +42,14 @@ func (a *Agent) list(ctx context.Context, d *download) error {
 	for id := range missing {
 		return stop(CodeUnknownFile, false, nil, "The package has no file %q, which file_ids names; delete the download and add the link again with the right ones.", id)
 	}
-	totals, err := a.store.FinishListing(ctx, d.seq)
+	var totals store.Totals
+	err = a.count(d, func() (_ store.Totals, err error) {
+		totals, err = a.store.FinishListing(ctx, d.seq)
+		return totals, err
+	})
 	if err != nil {
 		return fmt.Errorf("finish listing: %w", err)
 	}
-	a.setTotals(d, totals)
 	err = a.change(d, func(row *store.Download) error {
 		row.Listed = true
 		return nil
@@ -81,6 +85,7 @@ func (a *Agent) record(ctx context.Context, d *download, packageID string, token
 		}
 		return nil
 	}
+	var sum int64
 	for entry, err := range a.cfg.Cloud.Files(ctx, packageID, token) {
 		if err != nil {
 			return nil, err
@@ -94,6 +99,10 @@ func (a *Agent) record(ctx context.Context, d *download, packageID string, token
 		if entry.VirusDetected && row.RefuseQuarantine {
 			return nil, stop(CodeQuarantined, false, nil, "MASV warns of malware in this package, and bypass_package_quarantine is false; delete the download, or add the link with bypass_package_quarantine true to get the unaffected files.")
 		}
+		if entry.Size > math.MaxInt64-sum {
+			return nil, stop(CodeListingInvalid, false, nil, "The package's files are larger together than any disk; ask the sender for a new link.")
+		}
+		sum += entry.Size
 		batch = append(batch, newEntry(entry))
 		if len(batch) == listBatch {
 			if err := flush(); err != nil {

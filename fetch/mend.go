@@ -20,12 +20,19 @@ func (a *Agent) mend() {
 		var due []*download
 		a.mu.Lock()
 		now := time.Now()
+		var deleting []*download
 		for _, d := range a.order {
+			if d.row.Deleting {
+				deleting = append(deleting, d)
+			}
 			if d.row.State == string(Failed) && !d.row.RetryAt.IsZero() && !d.row.RetryAt.After(now) && !d.row.Deleting {
 				due = append(due, d)
 			}
 		}
 		a.mu.Unlock()
+		for _, d := range deleting {
+			a.finishDelete(d)
+		}
 		for _, d := range due {
 			if err := a.retry(d); err != nil {
 				a.log.Error("download cannot be tried again", "download", d.id, "error", err)
@@ -40,16 +47,16 @@ func (a *Agent) retry(d *download) error {
 		return nil // somebody is at it just now
 	}
 	defer d.op.Unlock()
-	a.mu.Lock()
-	row, totals := d.row, d.totals
-	a.mu.Unlock()
-	if row.State != string(Failed) {
+	row := a.row(d)
+	if row.State != string(Failed) || row.Deleting {
 		return nil
 	}
 	if row.Code == string(CodeNoSpace) && row.Listed {
-		if err := a.checkSpace(d, row, totals); err != nil {
+		tree, err := a.roomyTree(d)
+		if err != nil {
 			return nil
 		}
+		tree.Close()
 	}
 	return a.resume(d, func(*store.Download) {})
 }

@@ -1,13 +1,13 @@
 package fetch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 
@@ -49,7 +49,7 @@ func linkProblem(err error, passwordGiven bool, expires time.Time) error {
 	case errors.Is(err, masv.ErrNotFound):
 		return stop(CodeLinkNotFound, false, err, "MASV does not know this link: it has expired, was disabled by its sender, or is mistyped; ask the sender for a new one%s.", said)
 	default:
-		return stop(CodeAccessDenied, true, err, "MASV's answer about this link makes no sense (%v); resume to ask again.", err)
+		return stop(CodeLinkInvalid, true, err, "MASV's answer about this link makes no sense (%v); resume to ask again.", err)
 	}
 }
 
@@ -73,14 +73,14 @@ func noSpace(folder string, need, free, reserve int64) error {
 func problemOf(err error, dst string) *Problem {
 	var s *stopError
 	switch {
-	case err == nil, errors.Is(err, errStopped), errors.Is(err, context.Canceled):
+	case err == nil:
 		return nil
 	case errors.As(err, &s):
 		p := s.problem
 		return &p
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Problem{Code: CodeNoSpace, Recoverable: true, Message: fmt.Sprintf("There is no room left in %s; make room, and the download goes on by itself.", dst)}
-	case errors.Is(err, dest.ErrMissing):
+	case errors.Is(err, dest.ErrMissing), errors.Is(err, fs.ErrNotExist):
 		return &Problem{Code: CodeDestination, Recoverable: true, Message: fmt.Sprintf("The download's folder in %s is gone or was replaced; put it back (or connect the disk) and resume, or delete the download.", dst)}
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return &Problem{Code: CodeDestination, Recoverable: true, Message: fmt.Sprintf("%s cannot be written to (%v); mend that and resume.", dst, cause(err))}
@@ -91,6 +91,17 @@ func problemOf(err error, dst string) *Problem {
 	default:
 		return &Problem{Code: CodeInternal, Recoverable: true, Message: fmt.Sprintf("The download cannot go on (%v); resume to try again.", err)}
 	}
+}
+
+// printable makes a text that holds a sender's words safe to show: it could
+// hold what a terminal obeys.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
 
 // cause returns the system's own word for an error, without the path that the sentence around it names.

@@ -84,6 +84,14 @@ func (q *queue) serve() {
 	}
 }
 
+// position returns the place in line of one download, as positions does of all.
+func (q *queue) position(seq int64) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	free := max(0, q.max-q.running)
+	return max(0, 1-free+slices.IndexFunc(q.line, func(t *ticket) bool { return t.seq == seq }))
+}
+
 // positions returns the place in line of every download that waits for its
 // turn, from 1, by Seq. One that could run, were it ready, does not wait.
 func (q *queue) positions() map[int64]int {

@@ -60,6 +60,9 @@ func TestPositionsCountThoseWhoWait(t *testing.T) {
 		if at[seq] != want {
 			t.Errorf("download %d is at %d, not %d", seq, at[seq], want)
 		}
+		if got := q.position(seq); got != want {
+			t.Errorf("download %d by itself is at %d, not %d", seq, got, want)
+		}
 	}
 	q.leave(ts[0])
 	if at := q.positions(); at[3] != 0 || at[5] != 2 {

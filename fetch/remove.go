@@ -19,16 +19,18 @@ const page = 1000
 // data goes, and with removeFiles its finished files too. It returns when all
 // that is done; what an end of the program cuts short, the next start finishes.
 func (a *Agent) Delete(ctx context.Context, id string, removeFiles bool) error {
-	d, err := a.find(id)
-	if err != nil {
-		return err
+	a.mu.Lock()
+	d, ok := a.downloads[id]
+	a.mu.Unlock()
+	if !ok {
+		return ErrNotFound
 	}
 	d.op.Lock()
 	defer d.op.Unlock()
-	err = a.change(d, func(row *store.Download) error {
-		if row.Deleting {
-			return ErrNotFound
-		}
+	if a.row(d).Deleting {
+		return a.delete(d) // what was begun before and failed, once more
+	}
+	err := a.change(d, func(row *store.Download) error {
 		row.Deleting, row.RemoveFiles = true, removeFiles
 		return nil
 	})
@@ -37,21 +39,22 @@ func (a *Agent) Delete(ctx context.Context, id string, removeFiles bool) error {
 	}
 	a.hub.tell(Event{Kind: Removed, ID: d.id, Seq: d.seq, Name: a.row(d).Name})
 	if err := a.halt(ctx, d); err != nil {
-		a.goDo(func() { a.finishDelete(d) })
 		return fmt.Errorf("delete download %s: it is being stopped: %w", d.id, err)
 	}
 	return a.delete(d)
 }
 
-// finishDelete goes on with a deletion that was cut short.
+// finishDelete goes on with a deletion that was cut short or has failed.
 func (a *Agent) finishDelete(d *download) {
-	d.op.Lock()
+	if !d.op.TryLock() {
+		return // somebody is at it
+	}
 	defer d.op.Unlock()
 	if a.halt(a.ctx, d) != nil {
 		return
 	}
 	if err := a.delete(d); err != nil {
-		a.log.Error("download cannot be deleted; the next start tries again", "download", d.id, "error", err)
+		a.log.Error("download cannot be deleted; it is tried again", "download", d.id, "error", err)
 	}
 }
 
@@ -59,8 +62,11 @@ func (a *Agent) finishDelete(d *download) {
 // if whoever asked is gone by now.
 func (a *Agent) delete(d *download) error {
 	ctx := context.Background()
-	if err := a.clearDisk(ctx, d); err != nil {
+	switch cleared, err := a.clearDisk(ctx, d); {
+	case err != nil:
 		return fmt.Errorf("delete download %s: %w", d.id, err)
+	case !cleared:
+		return nil
 	}
 	if err := a.store.Delete(ctx, d.seq); err != nil {
 		return fmt.Errorf("delete download %s: %w", d.id, err)
@@ -68,25 +74,30 @@ func (a *Agent) delete(d *download) error {
 	a.mu.Lock()
 	a.removeLocked(d)
 	a.mu.Unlock()
+	if err := a.store.Scrub(ctx); err != nil {
+		a.log.Warn("secrets that are no longer needed may still be in the database's log", "error", err)
+	}
 	a.log.Info("download deleted", "download", d.id)
 	return nil
 }
 
-// clearDisk removes what a deleted download has on disk.
-func (a *Agent) clearDisk(ctx context.Context, d *download) error {
-	a.mu.Lock()
-	row := d.row
-	kept := d.totals.FilesDone
-	a.mu.Unlock()
+// clearDisk removes what a deleted download has on disk. It reports false if
+// the disk is away: then the download is gone for everybody to see, and the
+// rest is removed once the disk is back.
+func (a *Agent) clearDisk(ctx context.Context, d *download) (cleared bool, err error) {
+	row := a.row(d)
 	if row.State == string(Complete) && !row.RemoveFiles {
-		return nil
+		return true, nil
+	}
+	if !row.Placed && row.Folder == "" {
+		return true, nil // it has never come as far as the disk
 	}
 	folder, err := a.roots.Existing(row.DstFolder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // there is nothing left to remove
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer folder.Close()
 	placed := row.Folder
@@ -96,37 +107,77 @@ func (a *Agent) clearDisk(ctx context.Context, d *download) error {
 	tree, err := folder.Tree(treeSpec(row), placed)
 	if errors.Is(err, dest.ErrMissing) {
 		// Somebody has taken the package folder away, with what was in it.
-		kept = 0
 		tree, err = folder.Tree(treeSpec(row), "")
+		if err != nil {
+			return false, err
+		}
+		defer tree.Close()
+		return true, tree.Discard()
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer tree.Close()
-	if row.Folder != "" && !row.Placed {
-		// An end of the program may have left the folder under a name that is
-		// recorded but not confirmed; placing it finds out.
-		if err := a.place(d, tree); err != nil {
-			return err
-		}
-		row = a.row(d)
+	// An end of the program may have left things under names that are
+	// recorded but not confirmed: the package folder, and files.
+	if err := a.place(d, tree); err != nil {
+		return false, err
 	}
+	if err := a.confirmFiles(ctx, d, tree); err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	kept := d.totals.FilesDone
+	a.mu.Unlock()
 	if row.RemoveFiles {
 		if err := a.removeFiles(ctx, tree, row); err != nil {
-			return err
+			return false, err
 		}
-	} else if row.Placed && row.Publish == string(PublishPackage) && kept > 0 {
+	} else if row.Publish == string(PublishPackage) && kept > 0 {
 		// What is kept is to be found under a name that people can see.
 		if err := a.publish(d, tree); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if row.Placed && !row.NoPackageFolder {
+	if !row.NoPackageFolder {
 		if err := tree.RemoveRoot(); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return tree.Discard()
+	return true, tree.Discard()
+}
+
+// confirmFiles makes files complete that had got their names when the program
+// ended, and were recorded as whole only.
+func (a *Agent) confirmFiles(ctx context.Context, d *download, tree *dest.Tree) error {
+	f := newFeed(a, d, tree, func(error) {})
+	for after := int64(0); ; {
+		entries, err := a.store.Pending(ctx, d.seq, after, page)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			after = e.ID
+			if e.State != store.Whole {
+				continue
+			}
+			piece := f.piece(e)
+			found, err := tree.Recover(piece)
+			if found == dest.PartialThere {
+				err = errors.Join(err, piece.Partial.Close())
+			}
+			if err == nil && found == dest.AlreadyPlaced {
+				a.expect(f, piece)
+				err = journal{a}.Placed(ctx, []*dest.Piece{piece})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if len(entries) < page {
+			return nil
+		}
+	}
 }
 
 // removeFiles removes the finished files of a download, then the folders that this leaves empty.

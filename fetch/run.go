@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"time"
 
@@ -33,13 +34,26 @@ func (a *Agent) work(ctx context.Context, d *download, r *run) {
 	a.mu.Unlock()
 	p.RetryAt = a.retryAt(p, tries)
 	a.log.Warn("download has a problem", "download", d.id, "error", err)
-	err = a.change(d, func(row *store.Download) error {
-		row.State = string(Failed)
-		row.Code, row.Message, row.Recoverable, row.RetryAt = string(p.Code), p.Message, p.Recoverable, p.RetryAt
-		return nil
-	})
-	if err != nil {
-		a.log.Error("download's problem cannot be recorded", "download", d.id, "error", err)
+	// A disk that is full may be full for the database too. As long as the
+	// state cannot be stored it is not told, and the run does not end.
+	for {
+		err := a.change(d, func(row *store.Download) error {
+			if row.State != string(Transferring) {
+				return errUnchanged
+			}
+			row.State = string(Failed)
+			row.Code, row.Message, row.Recoverable, row.RetryAt = string(p.Code), p.Message, p.Recoverable, p.RetryAt
+			return nil
+		})
+		if err == nil || err == errUnchanged {
+			return
+		}
+		a.log.Error("download's problem cannot be recorded; trying again", "download", d.id, "error", err)
+		select {
+		case <-time.After(a.cfg.MendInterval):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -52,13 +66,6 @@ func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
 	}
 	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: a.row(d).Name})
 	if err := a.list(ctx, d); err != nil {
-		return err
-	}
-	row := a.row(d)
-	a.mu.Lock()
-	totals := d.totals
-	a.mu.Unlock()
-	if err := a.checkSpace(d, row, totals); err != nil {
 		return err
 	}
 	tree, err := a.openTree(ctx, d)
@@ -85,15 +92,28 @@ func treeSpec(row store.Download) dest.Spec {
 
 // openTree opens the download's tree on disk, made if this is the first time.
 func (a *Agent) openTree(ctx context.Context, d *download) (*dest.Tree, error) {
-	row := a.row(d)
-	var folder *dest.Folder
-	var err error
-	if row.Placed {
-		// What was there once is not made again: its disk may only be away.
-		folder, err = a.roots.Existing(row.DstFolder)
-	} else {
-		folder, err = a.roots.Open(row.DstFolder)
+	tree, err := a.roomyTree(d)
+	if err != nil {
+		return nil, err
 	}
+	err = a.place(d, tree)
+	if err == nil {
+		err = a.makeFolders(ctx, d.seq, tree)
+	}
+	if err != nil {
+		tree.Close()
+		return nil, err
+	}
+	a.mu.Lock()
+	d.tree = tree
+	a.mu.Unlock()
+	return tree, nil
+}
+
+// roomyTree opens what the download has on disk, if there is room for the rest of it.
+func (a *Agent) roomyTree(d *download) (*dest.Tree, error) {
+	row := a.row(d)
+	folder, err := a.openDestination(row)
 	if err != nil {
 		return nil, err
 	}
@@ -106,18 +126,20 @@ func (a *Agent) openTree(ctx context.Context, d *download) (*dest.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.place(d, tree); err != nil {
+	if err := a.checkSpace(d, folder, tree); err != nil {
 		tree.Close()
 		return nil, err
 	}
-	if err := a.makeFolders(ctx, d.seq, tree); err != nil {
-		tree.Close()
-		return nil, err
-	}
-	a.mu.Lock()
-	d.tree = tree
-	a.mu.Unlock()
 	return tree, nil
+}
+
+// openDestination opens the destination folder. It is made the first time
+// only: where a download has data already, its disk may just be away.
+func (a *Agent) openDestination(row store.Download) (*dest.Folder, error) {
+	if row.Placed {
+		return a.roots.Existing(row.DstFolder)
+	}
+	return a.roots.Open(row.DstFolder)
 }
 
 func (a *Agent) closeTree(d *download, tree *dest.Tree) {
@@ -131,11 +153,18 @@ func (a *Agent) closeTree(d *download, tree *dest.Tree) {
 	tree.Close()
 }
 
-// place makes the package folder, unless it is there.
+// place makes the package folder, unless it is there, and remembers that the
+// destination is in use.
 func (a *Agent) place(d *download, tree *dest.Tree) error {
 	row := a.row(d)
-	if row.Placed || row.NoPackageFolder {
+	if row.Placed {
 		return nil
+	}
+	if row.NoPackageFolder {
+		return a.change(d, func(row *store.Download) error {
+			row.Placed = true
+			return nil
+		})
 	}
 	folder, err := tree.Place(row.Folder, a.candidate(row), func(name string) error {
 		return a.change(d, func(row *store.Download) error {
@@ -213,43 +242,67 @@ func (a *Agent) makeFolders(ctx context.Context, seq int64, tree *dest.Tree) err
 }
 
 // checkSpace compares what d still needs with what its disk has free.
-func (a *Agent) checkSpace(d *download, row store.Download, totals store.Totals) error {
-	arrived, _ := d.arrival.sum()
-	need := totals.Bytes - totals.BytesDone - arrived
-	if need <= 0 {
-		return nil
-	}
-	folder, err := a.roots.Open(row.DstFolder)
-	if err != nil {
+func (a *Agent) checkSpace(d *download, folder *dest.Folder, tree *dest.Tree) error {
+	a.mu.Lock()
+	totals := d.totals
+	a.mu.Unlock()
+	need, err := needs(totals, tree)
+	if err != nil || need <= 0 {
 		return err
 	}
-	defer folder.Close()
 	space, err := folder.Space()
 	if err != nil {
 		return err
 	}
-	need += a.promised(d, row.DstFolder)
+	promised, err := a.promised(d, tree.Device())
+	if err != nil {
+		return err
+	}
 	reserve := a.cfg.Reserve.Of(space)
-	if need > space.Free-reserve {
-		return noSpace(row.DstFolder, need, space.Free, reserve)
+	if need+promised > space.Free-reserve {
+		return noSpace(folder.Path(), need+promised, space.Free, reserve)
 	}
 	return nil
 }
 
-// promised returns the bytes that other downloads into the same folder, which
-// run already, still need of the space that is free now.
-func (a *Agent) promised(d *download, dst string) int64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var sum int64
-	for _, o := range a.order {
-		if o == d || o.tree == nil || o.row.DstFolder != dst {
-			continue
-		}
-		arrived, _ := o.arrival.sum()
-		sum += max(0, o.totals.Bytes-o.totals.BytesDone-arrived)
+// needs returns how many bytes of the disk a download will still take: what
+// its partial files hold is taken already.
+func needs(totals store.Totals, tree *dest.Tree) (int64, error) {
+	left := totals.Bytes - totals.BytesDone
+	if left == 0 {
+		return 0, nil
 	}
-	return sum
+	claimed, err := tree.Claimed()
+	return max(0, left-claimed), err
+}
+
+// promised returns what other downloads onto the same disk, which run already,
+// will still take.
+func (a *Agent) promised(d *download, device uint64) (int64, error) {
+	type other struct {
+		totals store.Totals
+		tree   *dest.Tree
+	}
+	var others []other
+	a.mu.Lock()
+	for _, o := range a.order {
+		if o != d && o.tree != nil && o.tree.Device() == device {
+			others = append(others, other{o.totals, o.tree})
+		}
+	}
+	a.mu.Unlock()
+	var sum int64
+	for _, o := range others {
+		need, err := needs(o.totals, o.tree)
+		if errors.Is(err, fs.ErrClosed) {
+			continue // it has ended meanwhile
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += need
+	}
+	return sum, nil
 }
 
 // fetchFiles fetches all files that are not there yet, and places them.
@@ -291,13 +344,20 @@ func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error 
 	a.mu.Lock()
 	d.tries = 0
 	a.mu.Unlock()
-	return a.change(d, func(row *store.Download) error {
+	err := a.change(d, func(row *store.Download) error {
 		row.State = string(Complete)
 		row.CompletedAt = time.Now()
 		// Nothing will be asked of the cloud again.
 		row.LinkSecret, row.Password, row.Token = "", "", ""
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if err := a.store.Scrub(ctx); err != nil {
+		a.log.Warn("secrets that are no longer needed may still be in the database's log", "error", err)
+	}
+	return nil
 }
 
 // filesFailed says which files a download could not get.
@@ -307,5 +367,5 @@ func (a *Agent) filesFailed(ctx context.Context, d *download, totals store.Total
 		return err
 	}
 	return stop(CodeFilesFailed, true, nil, "%d of %d files could not be downloaded, among them %s: %s Resume to try them again.",
-		totals.FilesFailed, totals.Files, path.Join(first.Folder, first.Name), first.Message)
+		totals.FilesFailed, totals.Files, printable(path.Join(first.Folder, first.Name)), first.Message)
 }

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"os"
+	"time"
 
 	"masvfs/fetch"
 	"masvfs/fetch/masv"
@@ -11,8 +12,11 @@ import (
 // Agent is what the mount asks of the agent. Its methods are called from many
 // goroutines at once, and must not touch the mount.
 type Agent interface {
-	// Downloads returns all downloads, by ascending Seq.
-	Downloads() []fetch.Download
+	// After returns up to limit downloads by ascending Seq, from the first
+	// one after seq; fewer than limit only at the end.
+	After(seq int64, limit int) []fetch.Download
+	// Listed returns when a download was last added, renamed or removed.
+	Listed() time.Time
 	Get(id string) (fetch.Download, error)
 	ByName(name string) (fetch.Download, bool)
 

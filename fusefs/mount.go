@@ -35,7 +35,6 @@ type FS struct {
 	statfsPath string
 	log        *slog.Logger
 	uid, gid   uint32
-	since      time.Time
 	server     *fuse.Server
 	served     chan struct{} // closed when the kernel is served no longer
 
@@ -81,7 +80,6 @@ func Mount(ctx context.Context, cfg Config) (*FS, error) {
 		log:        cfg.Log,
 		uid:        uint32(os.Geteuid()),
 		gid:        uint32(os.Getegid()),
-		since:      time.Now(),
 		served:     make(chan struct{}),
 	}
 	// Without default_permissions anybody who may enter could write to state.

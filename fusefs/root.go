@@ -3,7 +3,6 @@ package fusefs
 import (
 	"context"
 	"os"
-	"slices"
 	"strconv"
 	"syscall"
 
@@ -25,10 +24,7 @@ type root struct {
 }
 
 func (r *root) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	mtime := r.fs.since
-	if all := r.fs.agent.Downloads(); len(all) > 0 {
-		mtime = all[len(all)-1].CreatedAt
-	}
+	mtime := r.fs.agent.Listed()
 	r.fs.setAttr(&out.Attr, folderAttr(mtime))
 	return 0
 }
@@ -58,23 +54,15 @@ func (r *root) OpendirHandle(context.Context, uint32) (fs.FileHandle, uint32, sy
 
 // list lists the downloads by Seq, which is their place, too.
 func (r *root) list(_ context.Context, after uint64, limit int) ([]entry, bool, syscall.Errno) {
-	all := r.fs.agent.Downloads()
-	i, found := slices.BinarySearchFunc(all, int64(after), func(d fetch.Download, seq int64) int {
-		return int(min(max(d.Seq-seq, -1), 1))
-	})
-	if found {
-		i++
-	}
-	all = all[i:]
-	last := len(all) <= limit
-	page := make([]entry, 0, min(len(all), limit))
-	for _, d := range all[:cap(page)] {
+	all := r.fs.agent.After(int64(after), limit)
+	page := make([]entry, 0, len(all))
+	for _, d := range all {
 		page = append(page, entry{
 			name: d.Name, place: uint64(d.Seq), mode: syscall.S_IFDIR, ino: ino(d.Seq, kindFolder),
 			inode: func(ctx context.Context, out *fuse.EntryOut) *fs.Inode { return r.child(ctx, d, out) },
 		})
 	}
-	return page, last, 0
+	return page, len(all) < limit, 0
 }
 
 func (r *root) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {

@@ -135,6 +135,49 @@ func (s *site) again(id string) string {
 	return d.Path
 }
 
+func TestADatabaseOnTheFullDiskIsNoDeadEnd(t *testing.T) {
+	if os.Geteuid() != 0 {
+		skip(t, "mounting a small tmpfs needs root")
+	}
+	s := newSite(t, false, "--reserve-free", "0")
+	shared := filepath.Join(filepath.Dir(s.downloads), "shared")
+	if err := os.Mkdir(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", shared, "tmpfs", 0, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(shared, 2) })
+	s.downloads, s.state = filepath.Join(shared, "downloads"), filepath.Join(shared, "state")
+	var files []masvtest.File
+	for i := range 100 {
+		files = append(files, masvtest.File{Name: fmt.Sprint("f", i), Size: 300_000})
+	}
+	link := s.cloud.AddPackage(masvtest.Package{Name: "Shared", Files: files})
+	s.cloud.SetRate(200_000)
+	s.start()
+	id := s.add(link, "")
+	s.until("some files", func() bool { return s.get(id).FilesDone > 0 })
+	ballast, err := os.Create(filepath.Join(shared, "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = ballast.Write(make([]byte, 64<<10))
+	}
+	ballast.Close()
+	s.cloud.SetRate(0)
+	s.until("it is noticed", func() bool { return strings.Contains(s.log.String(), "has a problem") })
+	if err := os.Remove(ballast.Name()); err != nil {
+		t.Fatal(err)
+	}
+	tree := s.again(id)
+	for i := range files {
+		f := s.cloud.File(link, i)
+		sameContent(t, filepath.Join(tree, f.Name), f)
+	}
+}
+
 func TestASecondAgentIsRefused(t *testing.T) {
 	s := newSite(t, false)
 	s.start()

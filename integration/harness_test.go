@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,7 +79,25 @@ type site struct {
 	extra                          []string
 	process                        *exec.Cmd
 	exited                         chan struct{}
-	log                            *bytes.Buffer
+	log                            *syncBuffer
+}
+
+// syncBuffer is a log that can be read while it is written.
+type syncBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func newSite(t testing.TB, withMount bool, extra ...string) *site {
@@ -138,7 +157,7 @@ func environment(t testing.TB) []string {
 
 func (s *site) start() {
 	s.t.Helper()
-	s.log = new(bytes.Buffer)
+	s.log = new(syncBuffer)
 	s.process = exec.Command(program, s.args()...)
 	s.process.Env = environment(s.t)
 	s.process.Stderr = s.log

@@ -36,7 +36,7 @@ type memory struct {
 	all     []fetch.Download
 	files   int
 	removed bool
-	added   fetch.Request
+	first   fetch.Request
 	panics  bool
 }
 
@@ -46,7 +46,9 @@ func (m *memory) Add(_ context.Context, r fetch.Request) (fetch.Download, bool, 
 	if r.DstFolder == "/etc" {
 		return fetch.Download{}, false, &fetch.InvalidError{Field: "dst_folder", Message: "is not allowed"}
 	}
-	m.added = r
+	if m.first.Link.ID == "" {
+		m.first = r
+	}
 	for _, d := range m.all {
 		if d.Link.ID == r.Link.ID {
 			return d, false, nil
@@ -233,8 +235,11 @@ func TestEveryCallAnswersAsTheContractSays(t *testing.T) {
 			}
 		})
 	}
-	if !m.removed || m.added.Password != "" && m.added.Password.Reveal() != "optional" {
-		t.Errorf("removed %v, password %q", m.removed, m.added.Password.Reveal())
+	if !m.removed {
+		t.Error("remove_files did not reach the agent")
+	}
+	if m.first.Password.Reveal() != "optional" || m.first.DstFolder != "/srv/media" || m.first.Link.Secret.Reveal() != secret {
+		t.Errorf("the agent was asked for %+v", m.first)
 	}
 }
 

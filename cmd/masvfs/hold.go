@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // hold makes sure that no other agent uses a folder, for as long as this
@@ -38,11 +40,12 @@ func lockHolder(f *os.File) string {
 		return "an unknown process"
 	}
 	defer locks.Close()
-	inode := fmt.Sprintf(":%d", st.Ino)
+	device := uint64(st.Dev)
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(device), unix.Minor(device), st.Ino)
 	for s := bufio.NewScanner(locks); s.Scan(); {
 		// "1: FLOCK  ADVISORY  WRITE 4242 fe:00:131 0 EOF"
 		fields := strings.Fields(s.Text())
-		if len(fields) < 6 || fields[1] != "FLOCK" || !strings.HasSuffix(fields[5], inode) {
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != file {
 			continue
 		}
 		name, err := os.ReadFile("/proc/" + fields[4] + "/comm")

@@ -126,7 +126,7 @@ func printStatus(d api.Download, files []api.File) {
 		line("Link expires", d.ExpiresAt.Local().Format(time.DateTime))
 	}
 	if d.Error != nil {
-		line("Error", d.Error.Message)
+		line("Error", printable(d.Error.Message))
 		if d.Error.RetryAt != nil {
 			line("Next try", d.Error.RetryAt.Local().Format(time.DateTime))
 		}
@@ -135,7 +135,7 @@ func printStatus(d api.Download, files []api.File) {
 	for _, f := range files {
 		fmt.Printf("  %-12s %10s  %s", f.State, humanize.IBytes(uint64(f.Size)), printable(f.Path))
 		if f.Error != nil {
-			fmt.Printf("  (%s)", f.Error.Message)
+			fmt.Printf("  (%s)", printable(f.Error.Message))
 		}
 		fmt.Println()
 	}

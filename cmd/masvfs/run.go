@@ -107,16 +107,18 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 	return err
 }
 
-// makeFolders makes every folder that is missing. The state folder alone is
-// private, not what leads to it.
+// makeFolders makes every folder that is missing. State folder and inbox hold
+// secrets, and so are private; what leads to them is not.
 func (s *settings) makeFolders() error {
-	for _, folder := range append([]string{filepath.Dir(s.state), s.inbox}, s.roots...) {
+	for _, folder := range append([]string{filepath.Dir(s.state), filepath.Dir(s.inbox)}, s.roots...) {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
 	}
-	if err := os.Mkdir(s.state, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	for _, folder := range []string{s.state, s.inbox} {
+		if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -12,10 +12,12 @@ import (
 )
 
 // A note beside a partial file says what was written to it, flushed or not.
-// It costs no flush, since it is worth something only as long as the kernel
-// that took the bytes runs: the end of a program does not touch the page
-// cache, the end of the machine does. So the note bears the boot's
-// identifier (random(4)), and one of another boot is not believed.
+// It costs no flush, since it is worth something only as long as the page
+// cache that took the bytes lives: the end of a program does not touch it,
+// the end of the machine does, and so may a disk that is pulled out and put
+// back. So the note bears the identifiers of the boot (random(4)) and of the
+// mount (statx(2), STATX_MNT_ID_UNIQUE), and any other's is not believed.
+// Where the kernel does not tell them, nothing is noted.
 
 // noteName is what a partial file's note is called.
 func noteName(id int64) string { return strconv.FormatInt(id, 10) + ".note" }
@@ -29,6 +31,16 @@ var bootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(id))
 })
 
+// instance identifies the page cache that takes what is written to the tree;
+// "" where that cannot be told.
+func (t *Tree) instance() string {
+	boot, mount := bootID(), mountID(t.parent.file)
+	if !t.traits.local || boot == "" || mount == "" {
+		return ""
+	}
+	return boot + "/" + mount
+}
+
 // maxNote bounds what is read of a note, in bytes.
 const maxNote = 1 << 20
 
@@ -39,7 +51,8 @@ const maxNote = 1 << 20
 func (p *Partial) Note(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.tree.traits.local || bootID() == "" || p.failed != nil {
+	instance := p.tree.instance()
+	if instance == "" || p.failed != nil {
 		return
 	}
 	if p.note == nil {
@@ -53,10 +66,9 @@ func (p *Partial) Note(b []byte) {
 		p.note = f
 	}
 	// Its parts are checked together: a write may be cut short.
-	boot := bootID()
-	out := make([]byte, 4, 4+1+len(boot)+binary.MaxVarintLen64+len(b))
-	out = append(out, byte(len(boot)))
-	out = append(out, boot...)
+	out := make([]byte, 4, 4+1+len(instance)+binary.MaxVarintLen64+len(b))
+	out = append(out, byte(len(instance)))
+	out = append(out, instance...)
 	out = binary.AppendUvarint(out, uint64(len(b)))
 	out = append(out, b...)
 	binary.BigEndian.PutUint32(out, crc32.ChecksumIEEE(out[4:]))
@@ -67,10 +79,10 @@ func (p *Partial) Note(b []byte) {
 // nil if there is nothing to be believed.
 func (p *Partial) Noted() []byte { return p.noted }
 
-// readNote returns what a note of this boot says, or nil.
+// readNote returns what a note of this boot and mount says, or nil.
 func (t *Tree) readNote(work *dir, id int64) []byte {
-	boot := bootID()
-	if !t.traits.local || boot == "" {
+	instance := t.instance()
+	if instance == "" {
 		return nil
 	}
 	f, err := openRegular(work, noteName(id), os.O_RDONLY)
@@ -86,8 +98,8 @@ func (t *Tree) readNote(work *dir, id int64) []byte {
 	if _, err := f.ReadAt(data, 0); err != nil {
 		return nil
 	}
-	head := 4 + 1 + len(boot)
-	if len(data) <= head || data[4] != byte(len(boot)) || string(data[5:head]) != boot {
+	head := 4 + 1 + len(instance)
+	if len(data) <= head || data[4] != byte(len(instance)) || string(data[5:head]) != instance {
 		return nil
 	}
 	length, n := binary.Uvarint(data[head:])

@@ -9,11 +9,11 @@ import (
 // noting makes a tree with a partial file of which something was noted.
 func noting(t *testing.T, note string) (tree *Tree, work string) {
 	t.Helper()
-	if bootID() == "" {
-		t.Skip("this system does not tell one boot from another, so nothing is noted")
-	}
 	d := newDisk(t)
 	tree = d.placedTree(t)
+	if tree.instance() == "" {
+		t.Skip("this kernel does not tell one mount from another, so nothing is noted")
+	}
 	p, fresh, err := tree.Partial(7, 10)
 	if err != nil || !fresh {
 		t.Fatalf("fresh %v, %v", fresh, err)

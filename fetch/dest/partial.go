@@ -3,6 +3,7 @@ package dest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -139,22 +140,41 @@ func (t *Tree) reserve(f *os.File, size int64) error {
 	return f.Truncate(size)
 }
 
-// DropPartial removes the partial file of the file id, if there is one.
-func (t *Tree) DropPartial(id int64) error {
+// Claimed returns how many bytes of the disk the partial files hold, written
+// or reserved.
+func (t *Tree) Claimed() (int64, error) {
 	work, err := t.workFolder(false)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, name := range []string{noteName(id), newName(id), partName(id)} {
-		if err := work.root.RemoveAll(name); err != nil {
-			return wrap("remove partial file", t.workPath(name), err)
+	f, err := work.root.Open(".")
+	if err != nil {
+		return 0, wrap("look at partial files in", t.workPath(""), err)
+	}
+	defer f.Close()
+	var sum int64
+	for {
+		some, err := f.ReadDir(1000)
+		for _, e := range some {
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+				sum += info.Sys().(*syscall.Stat_t).Blocks * 512 // by stat(2), whatever the block size
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return sum, nil
+		}
+		if err != nil {
+			return 0, wrap("look at partial files in", t.workPath(""), err)
 		}
 	}
-	return nil
 }
+
+// Device identifies the file system that the tree is on, until the next start
+// of the machine.
+func (t *Tree) Device() uint64 { return t.device }
 
 func (t *Tree) workPath(name string) string {
 	return filepath.Join(t.path, t.workName(), name)

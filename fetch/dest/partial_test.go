@@ -48,12 +48,6 @@ func TestPartialIsResumedOnlyAfterAFlush(t *testing.T) {
 	if fresh || read(p) != "kept" {
 		t.Fatalf("one that was flushed: fresh %v, content %q", fresh, read(p))
 	}
-	if err := p.tree.DropPartial(7); err != nil {
-		t.Fatal(err)
-	}
-	if _, fresh = open(); !fresh {
-		t.Error("it was not dropped")
-	}
 }
 
 func TestPartialThatIsNotWhatItShouldBe(t *testing.T) {

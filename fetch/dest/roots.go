@@ -72,7 +72,7 @@ func (r *Roots) above(dst string) (root string, ok bool) {
 }
 
 // Open opens a destination, and makes what is missing of it below its root. A
-// root itself is never made: its disk may only be away.
+// root itself is not made: whoever starts the program makes it, or does not.
 func (r *Roots) Open(dst string) (*Folder, error) { return r.open(dst, true) }
 
 // Existing opens a destination that is there; otherwise the error is

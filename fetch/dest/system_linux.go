@@ -39,6 +39,17 @@ func traitsOf(f *os.File) (traits, error) {
 	}
 }
 
+// mountID identifies the mount that f was opened through; "" on kernels before
+// 6.8, whose identifiers are used again.
+func mountID(f *os.File) string {
+	var st unix.Statx_t
+	err := withFD(f, func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID_UNIQUE, &st) })
+	if err != nil || st.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
+		return ""
+	}
+	return strconv.FormatUint(st.Mnt_id, 10)
+}
+
 func spaceOf(f *os.File) (Space, error) {
 	st, err := statfs(f)
 	if err != nil {

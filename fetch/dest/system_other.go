@@ -16,6 +16,8 @@ func flushAll(*os.File) error                                          { return 
 func flushData(f *os.File) error                                       { return f.Sync() }
 func allocate(*os.File, int64) error                                   { return syscall.ENOTSUP }
 
+func mountID(*os.File) string { return "" }
+
 func traitsOf(*os.File) (traits, error) { return traits{owners: true}, nil }
 
 func spaceOf(f *os.File) (Space, error) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 )
 
@@ -43,6 +44,17 @@ func (s *statements) get(query string) (*sql.Stmt, error) {
 	}
 	s.prepared[query] = stmt
 	return stmt, nil
+}
+
+// closeAll closes every statement.
+func (s *statements) closeAll() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for query, stmt := range s.prepared {
+		err = errors.Join(err, stmt.Close())
+		delete(s.prepared, query)
+	}
+	return err
 }
 
 func (s *statements) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {

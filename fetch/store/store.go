@@ -57,6 +57,17 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Scrub removes what was overwritten or deleted from the write-ahead log,
+// where it would otherwise stand until other writes take its place: secrets
+// that are no longer needed. It waits for the writes before it, and does
+// nothing while a read is under way; the next one does.
+func (s *Store) Scrub(ctx context.Context) error {
+	if err := s.writer.scrub(ctx); err != nil {
+		return describe("tidy up database", s.path, err)
+	}
+	return nil
+}
+
 // closer returns what closes all parts of a store, once.
 func closer(w *writer, dbs ...*sql.DB) func() error {
 	return sync.OnceValue(func() error {

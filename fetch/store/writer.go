@@ -27,10 +27,11 @@ type writer struct {
 
 // write is one caller's write.
 type write struct {
-	ctx  context.Context
-	f    func(*tx) error
-	err  error
-	done chan struct{} // closed when err is final
+	ctx   context.Context
+	f     func(*tx) error
+	err   error
+	done  chan struct{} // closed when err is final
+	alone bool          // not part of a transaction
 }
 
 func startWriter(conn *sql.Conn) *writer {
@@ -49,10 +50,21 @@ func startWriter(conn *sql.Conn) *writer {
 // caller whose ctx ends before f has begun gets the end of ctx; once begun,
 // it is awaited, so that the caller knows what became of it.
 func (w *writer) do(ctx context.Context, f func(*tx) error) error {
+	return w.enqueue(&write{ctx: ctx, f: f, done: make(chan struct{})})
+}
+
+// scrub empties the write-ahead log into the database.
+func (w *writer) scrub(ctx context.Context) error {
+	return w.enqueue(&write{ctx: ctx, alone: true, done: make(chan struct{}), f: func(t *tx) error {
+		return t.each("PRAGMA wal_checkpoint(TRUNCATE)", nil, func(scanner) error { return nil })
+	}})
+}
+
+func (w *writer) enqueue(job *write) error {
+	ctx := job.ctx
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	job := &write{ctx: ctx, f: f, done: make(chan struct{})}
 	select {
 	case w.queue <- job:
 	case <-ctx.Done():
@@ -68,7 +80,9 @@ func (w *writer) do(ctx context.Context, f func(*tx) error) error {
 func (w *writer) end() error {
 	w.close.Do(func() { close(w.closing) })
 	<-w.ended
-	return w.conn.Close()
+	// A connection with statements left stays open behind the scenes: then
+	// nobody checkpoints the log, and its files stay.
+	return errors.Join(w.tx.closeAll(), w.conn.Close())
 }
 
 func (w *writer) run() {
@@ -76,25 +90,40 @@ func (w *writer) run() {
 	for {
 		select {
 		case first := <-w.queue:
-			w.commit(w.gather(first))
+			var last *write
+			if !first.alone {
+				var group []*write
+				group, last = w.gather(first)
+				w.commit(group)
+			} else {
+				last = first
+			}
+			if last != nil {
+				last.err = last.f(w.tx)
+				close(last.done)
+			}
 		case <-w.closing:
 			return
 		}
 	}
 }
 
-// gather returns first and all others that wait just now.
-func (w *writer) gather(first *write) []*write {
-	group := []*write{first}
+// gather returns first and all others that wait just now, up to one that has
+// to run alone, after them.
+func (w *writer) gather(first *write) (group []*write, last *write) {
+	group = []*write{first}
 	for len(group) < maxGroup {
 		select {
 		case job := <-w.queue:
+			if job.alone {
+				return group, job
+			}
 			group = append(group, job)
 		default:
-			return group
+			return group, nil
 		}
 	}
-	return group
+	return group, nil
 }
 
 // commit runs a group in as few transactions as it can: one, unless a failure
