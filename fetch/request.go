@@ -196,29 +196,3 @@ func jsonType(t reflect.Type) string {
 		return "a string"
 	}
 }
-
-// EncodeRequest returns the JSON form of a request, secrets included: what
-// DecodeRequest reads.
-func EncodeRequest(r Request) []byte {
-	fields := map[string]any{"url": r.Link.URL().Reveal()}
-	set := func(name string, value any, given bool) {
-		if given {
-			fields[name] = value
-		}
-	}
-	set("dst_folder", r.DstFolder, r.DstFolder != "")
-	set("password", r.Password.Reveal(), r.Password != "")
-	set("name", r.Name, r.Name != "")
-	set("priority", r.Priority, r.Priority != 0)
-	set("file_ids", r.FileIDs, r.FileIDs != nil)
-	set("create_package_folder", false, r.NoPackageFolder)
-	set("bypass_package_quarantine", false, r.RefuseQuarantine)
-	set("publish", r.Publish, r.Publish != "")
-	set("uid", r.UID, r.UID != nil)
-	set("gid", r.GID, r.GID != nil)
-	data, err := json.Marshal(fields)
-	if err != nil {
-		panic(err) // texts and numbers always encode
-	}
-	return data
-}

@@ -340,6 +340,13 @@ func TestTheClientSaysWhatToDo(t *testing.T) {
 	if got, err := c.Resolve(t.Context(), "123"); err != nil || got != id {
 		t.Errorf("%q, %v", got, err)
 	}
+	yes := true
+	if got, created, err := c.Add(t.Context(), api.Request{URL: link, Priority: 3, FileIDs: []string{"f"}, PackageFolder: &yes}); err != nil || !created || got != id || m.first.Priority != 3 || len(m.first.FileIDs) != 1 {
+		t.Errorf("%s, created %v, %v: %+v", got, created, err, m.first)
+	}
+	m.mu.Lock()
+	m.all = m.all[:2]
+	m.mu.Unlock()
 	for prefix, says := range map[string]string{"12": "2 downloads", "9": "no download", "": "no download"} {
 		if _, err := c.Resolve(t.Context(), prefix); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", prefix, err)

@@ -12,6 +12,7 @@ import (
 
 	"masvfs/fetch"
 	"masvfs/fetch/masv"
+	"masvfs/rest/api"
 	"masvfs/rest/client"
 	"masvfs/watcher/linkfile"
 )
@@ -52,7 +53,7 @@ func addCommand() *cli.Command {
 		added := []map[string]any{}
 		failed := 0
 		for _, r := range requests {
-			id, created, err := agent.Add(ctx, r)
+			id, created, err := agent.Add(ctx, wire(r))
 			if err != nil {
 				failed++
 				fmt.Fprintf(os.Stderr, "masvfs: %s: %v\n", r.Link.ID, err)
@@ -105,6 +106,29 @@ func requestsOf(arg string) ([]fetch.Request, error) {
 		requests[i] = item.Request
 	}
 	return requests, nil
+}
+
+// wire returns a request as it travels.
+func wire(r fetch.Request) api.Request {
+	no := false
+	w := api.Request{
+		URL:       r.Link.URL().Reveal(),
+		DstFolder: r.DstFolder,
+		Password:  r.Password.Reveal(),
+		Name:      r.Name,
+		Priority:  r.Priority,
+		FileIDs:   r.FileIDs,
+		Publish:   string(r.Publish),
+		UID:       r.UID,
+		GID:       r.GID,
+	}
+	if r.NoPackageFolder {
+		w.PackageFolder = &no
+	}
+	if r.RefuseQuarantine {
+		w.BypassQuarantine = &no
+	}
+	return w
 }
 
 // isLink reports whether an argument is meant as a link, also one that has

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -40,6 +41,11 @@ func read(resp *http.Response, want Span, size int64) (answer, error) {
 		a.Span = Span{start, end}
 	case status == http.StatusOK:
 		a.whole = true
+		// A page of a proxy or of the line's own log-in, in the object's place,
+		// says nothing about the object. It goes away again.
+		if typ, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); typ == "text/html" && resp.ContentLength != size {
+			return a, &unavailable{status: status}
+		}
 		if a.counted && resp.ContentLength != size {
 			return a, &wrongLength{fmt.Sprint(resp.ContentLength), size}
 		}

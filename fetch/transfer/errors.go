@@ -3,6 +3,7 @@ package transfer
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -65,7 +66,12 @@ func (e *senseless) Error() string { return e.what }
 func (e *wrongLength) Error() string {
 	return fmt.Sprintf("object has %s bytes, listing says %d", e.has, e.listed)
 }
-func (e *unavailable) Error() string             { return fmt.Sprintf("storage answers %d", e.status) }
+func (e *unavailable) Error() string {
+	if e.status == http.StatusOK {
+		return "a web page answers in the storage's place"
+	}
+	return fmt.Sprintf("storage answers %d", e.status)
+}
 func (e *unavailable) RetryAfter() time.Duration { return e.after }
 
 var (

@@ -40,6 +40,14 @@ func TestFaultsOfTheStorageAreOvercome(t *testing.T) {
 		{"408", 100, 1, status(408, 1, 3)},
 		{"refused twice with fresh URLs", 100, 1, status(403, 1, 2)},
 		{"404 twice", 9 * mib, 2, status(404, 1, 2)},
+		{"a log-in page in the object's place", 9 * mib, 2, func(n int, w http.ResponseWriter, r *http.Request, o *object) bool {
+			if n > 8 {
+				return false
+			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			fmt.Fprint(w, "<html>Please log in to this hotel's network.</html>")
+			return true
+		}},
 		{"connections that break before an answer", 9 * mib, 3, func(n int, w http.ResponseWriter, r *http.Request, o *object) bool {
 			if n <= 10 {
 				panic(http.ErrAbortHandler)

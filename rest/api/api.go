@@ -70,6 +70,22 @@ type Error struct {
 	RetryAt     *time.Time `json:"retry_at"` // nil: not by itself
 }
 
+// Request is the body of the POST of a download. The zero value of everything
+// but URL means the default.
+type Request struct {
+	URL              string   `json:"url"` // the whole link, secret included
+	DstFolder        string   `json:"dst_folder,omitempty"`
+	Password         string   `json:"password,omitempty"`
+	Name             string   `json:"name,omitempty"`
+	Priority         int      `json:"priority,omitempty"`
+	FileIDs          []string `json:"file_ids,omitempty"`
+	PackageFolder    *bool    `json:"create_package_folder,omitempty"`     // nil: true
+	BypassQuarantine *bool    `json:"bypass_package_quarantine,omitempty"` // nil: true
+	Publish          string   `json:"publish,omitempty"`
+	UID              *int     `json:"uid,omitempty"`
+	GID              *int     `json:"gid,omitempty"`
+}
+
 // Added answers the POST of a download.
 type Added struct {
 	ID string `json:"download_id"`

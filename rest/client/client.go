@@ -18,7 +18,6 @@ import (
 	"strings"
 	"time"
 
-	"masvfs/fetch"
 	"masvfs/fetch/masv"
 	"masvfs/rest/api"
 )
@@ -80,9 +79,13 @@ func New(cfg Config) (*Client, error) {
 
 // Add queues a download and returns its identifier; created is false if the
 // link was there already, unfinished.
-func (c *Client) Add(ctx context.Context, r fetch.Request) (id string, created bool, err error) {
+func (c *Client) Add(ctx context.Context, r api.Request) (id string, created bool, err error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return "", false, err
+	}
 	var added api.Added
-	status, err := c.call(ctx, http.MethodPost, "/downloads", fetch.EncodeRequest(r), &added)
+	status, err := c.call(ctx, http.MethodPost, "/downloads", body, &added)
 	return added.ID, status == http.StatusCreated, err
 }
 
