@@ -81,7 +81,7 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 			Agent:      agent,
 			StatfsPath: s.roots[0],
 			AllowOther: s.allowOther,
-			Ordinary:   os.Getenv("MASVFS_READS") == "ordinary",
+			Ordinary:   s.ordinaryReads,
 			Log:        s.log,
 		})
 		if merr != nil {
