@@ -97,10 +97,7 @@ func TestAFinishedFileIsAnnouncedOnceAndIsWholeByThen(t *testing.T) {
 		"files/Day 1", "files/Day 1/Cam A", "files/Day 1/Cam B", "files/Day 1/Stills", "files/Day 1/frames",
 		"files/Day 2", "files/Day 2/a", "files/Day 2/a/b", "files/Day 2/a/b/c",
 	}
-	// What REST tells is told after the last file.
-	told := slices.DeleteFunc(slices.Clone(w.sofar()), func(e event) bool { return strings.Count(e.path, "/") < 2 })
-	checkTold(t, told, "Rushes", keys(files), folders)
-	w.until("MODIFY", "Rushes/state")
+	w.until(1, "MODIFY", "Rushes/state")
 	s.signal(syscall.SIGTERM) // after that nothing more can come
 
 	all := w.sofar()
@@ -112,15 +109,34 @@ func TestAFinishedFileIsAnnouncedOnceAndIsWholeByThen(t *testing.T) {
 	if n := len(byPath(all)["Rushes/files"]); n > 1 {
 		t.Errorf("of the folder files was told %d times", n)
 	}
-	states := slices.DeleteFunc(slices.Clone(all), func(e event) bool { return e.path != "Rushes/state" || e.kind != "MODIFY" })
-	if len(states) != 1 {
-		t.Errorf("of the state was told %d times", len(states))
+	if n := w.times("MODIFY", "Rushes/state"); n != 1 {
+		t.Errorf("of the state was told %d times", n)
 	}
 	complete := slices.Index(all, event{"MODIFY", "Rushes/state"})
 	for i, e := range all {
 		if i > complete && strings.HasPrefix(e.path, "Rushes/files/") {
 			t.Errorf("%s of %s comes after the state", e.kind, e.path)
 		}
+	}
+}
+
+func TestCompleteIsSaidAfterTheLastFileWasAnnounced(t *testing.T) {
+	says := map[string]func(s *site, id string) string{
+		"REST": func(s *site, id string) string { return s.get(id).State },
+		"the state file": func(s *site, _ string) string {
+			text, _ := os.ReadFile(filepath.Join(s.mount, "Said", "state"))
+			return strings.TrimSpace(string(text))
+		},
+	}
+	for who, says := range says {
+		t.Run(who, func(t *testing.T) {
+			s := watchedSite(t)
+			link, files := s.addPackage(masvtest.Package{Name: "Said", Files: small(120, "", "a", "a/b/c", "d")})
+			w := s.watch(nil)
+			id := s.add(link, "")
+			s.until("complete", func() bool { return says(s, id) == "complete" })
+			checkTold(t, w.sofar(), "Said/files", trimmed(keys(files)), []string{"a", "a/b", "a/b/c", "d"})
+		})
 	}
 }
 
@@ -153,6 +169,7 @@ func TestAWatcherThatStartsInTheMiddleIsToldOfAllThatComes(t *testing.T) {
 	}
 	release()
 	s.waitFor(id, "complete")
+	second.until(1, "MODIFY", "Middle/state")
 	s.signal(syscall.SIGTERM)
 	var come []string
 	for _, name := range keys(files) {
@@ -200,27 +217,15 @@ func TestEachChangeOfStateIsToldOnceAndProgressOnceASecond(t *testing.T) {
 	s.call("POST", "/downloads/"+id+"/pause", "", nil) // it is paused
 	s.call("POST", "/downloads/"+id+"/resume", "", nil)
 	reached("paused", "transferring")
-	progress := event{"MODIFY", "Slow/progress"}
-	count := func() (n int) {
-		for _, e := range w.told() {
-			if e == progress {
-				n++
-			}
-		}
-		return n
-	}
-	s.until("progress", func() bool { return count() >= 3 })
-	if n, most := count(), int(time.Since(began)/time.Second)+1; n > most {
-		t.Errorf("of progress was told %d times in %v", n, time.Since(began))
-	}
+	w.until(3, "MODIFY", "Slow/progress")
 	s.cloud.SetRate(0)
 	s.waitFor(id, "complete")
 	reached("paused", "transferring", "complete")
 	s.signal(syscall.SIGTERM)
 	w.sofar()
 	reached("paused", "transferring", "complete")
-	if n, most := count(), int(time.Since(began)/time.Second)+1; n > most {
-		t.Errorf("of progress was told %d times in %v", n, time.Since(began))
+	if n, took := w.times("MODIFY", "Slow/progress"), time.Since(began); n > int(took/time.Second)+1 {
+		t.Errorf("of progress was told %d times in %v", n, took)
 	}
 }
 
@@ -241,32 +246,30 @@ func TestTheErrorFileComesAndGoesForWatchersToo(t *testing.T) {
 	})
 	id := s.add(link, "")
 	s.waitFor(id, "error")
-	w.until("CREATE", "Rushes/error")
-	w.until("MODIFY", "Rushes/state")
+	w.until(1, "CREATE", "Rushes/error")
+	w.until(1, "MODIFY", "Rushes/state")
 	w.sofar()
 	if text, _ := sentence.Load().(string); !strings.Contains(text, "B001.mov") {
 		t.Errorf("the error file said %q", text)
 	}
 	s.cloud.Update(link, func(p *masvtest.Package) { p.Files[1].Gone = false })
 	s.call("POST", "/downloads/"+id+"/resume", "", nil)
-	w.until("DELETE", "Rushes/error")
+	w.until(1, "DELETE", "Rushes/error")
 	s.waitFor(id, "complete")
+	w.until(3, "MODIFY", "Rushes/state")
 	s.signal(syscall.SIGTERM)
 	all := w.sofar()
-	var failures, states []string
-	for _, e := range all {
-		switch {
-		case e.path == "Rushes/error" && (e.kind == "CREATE" || e.kind == "DELETE"):
-			failures = append(failures, e.kind)
-		case e.path == "Rushes/state" && e.kind == "MODIFY":
-			states = append(states, e.kind)
+	var told []string
+	for _, kind := range byPath(all)["Rushes/error"] {
+		if kind != "CLOSE_WRITE" {
+			told = append(told, kind)
 		}
 	}
-	if !slices.Equal(failures, []string{"CREATE", "DELETE"}) {
-		t.Errorf("of the error file was told %q", failures)
+	if !slices.Equal(told, []string{"CREATE", "DELETE"}) {
+		t.Errorf("of the error file was told %q", told)
 	}
-	if len(states) != 3 {
-		t.Errorf("of error, transferring and complete was told %d times", len(states))
+	if n := w.times("MODIFY", "Rushes/state"); n != 3 {
+		t.Errorf("of error, transferring and complete was told %d times", n)
 	}
 	checkTold(t, all, "Rushes/files", trimmed(keys(files)), []string{"Day 1", "Day 1/Cam A", "Day 1/Cam B", "Day 1/Stills"})
 }
@@ -283,6 +286,7 @@ func TestARemovedDownloadIsToldFromTheInsideOut(t *testing.T) {
 			w := s.watch(nil)
 			defer w.stop()
 			d := s.waitFor(s.add(link, ""), "complete")
+			w.until(1, "MODIFY", filepath.Base(d.MountPath)+"/state")
 			inside := map[string]bool{} // and whether it is a folder
 			if err := filepath.WalkDir(d.MountPath, func(p string, e fs.DirEntry, err error) error {
 				inside[strings.TrimPrefix(p, s.mount+"/")] = err == nil && e.IsDir()
@@ -319,6 +323,39 @@ func TestARemovedDownloadIsToldFromTheInsideOut(t *testing.T) {
 				t.Errorf("it is still there: %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatIsRemovedInTheMiddleIsNotAnnouncedAfterItsEnd(t *testing.T) {
+	s := watchedSite(t)
+	w := s.watch(nil)
+	for round := range 8 {
+		name := fmt.Sprint("Short ", round)
+		link, _ := s.addPackage(masvtest.Package{Name: name, Files: small(400, "", "a", "a/b", "c")})
+		id := s.add(link, "")
+		s.until("files are announced", func() bool { return w.count("CLOSE_WRITE", name+"/files") >= 20*round })
+		if status := s.call("DELETE", "/downloads/"+id, `{"remove_files": true}`, nil); status != 204 {
+			t.Errorf("DELETE answers %d", status)
+		}
+		for p, told := range byPath(w.sofar()) {
+			if p != name && !strings.HasPrefix(p, name+"/") {
+				continue
+			}
+			// Whatever it was, its end is told once and last, and its beginning once at most.
+			last := len(told) - 1
+			begun, ended := 0, 0
+			for _, kind := range told {
+				switch strings.TrimSuffix(kind, "|ISDIR") {
+				case "CREATE":
+					begun++
+				case "DELETE", "MOVED_FROM":
+					ended++
+				}
+			}
+			if begun > 1 || begun == 1 && ended != 1 || ended > 0 && strings.HasPrefix(told[last], "CREATE") {
+				t.Errorf("after %d announcements: of %s was told %q", w.count("CLOSE_WRITE", name+"/files"), p, told)
+			}
+		}
 	}
 }
 
@@ -378,7 +415,7 @@ func (a trespass) check(name, other string) error {
 	if errors.Is(err, unix.EROFS) || slices.ContainsFunc(a.may, func(e error) bool { return errors.Is(err, e) }) {
 		return nil
 	}
-	return fmt.Errorf("%s of %s: %v", a.name, filepath.Base(name), err)
+	return fmt.Errorf("%s of %s: %w", a.name, filepath.Base(name), err)
 }
 
 func TestUsersCannotTakeTheNamesThatAreAboutToAppear(t *testing.T) {
@@ -433,6 +470,7 @@ func TestUsersCannotTakeTheNamesThatAreAboutToAppear(t *testing.T) {
 	for name, f := range files {
 		sameContent(t, filepath.Join(d.MountPath, name), f)
 	}
+	w.until(1, "MODIFY", "Wanted/state")
 	s.signal(syscall.SIGTERM)
 	checkTold(t, w.sofar(), "Wanted/files", trimmed(keys(files)), []string{"reel"})
 	t.Logf("%d attempts", attempts.Load())
@@ -499,6 +537,7 @@ func TestTheListingIsNeverStale(t *testing.T) {
 	}
 	stop()
 	asking.Wait()
+	w.until(1, "MODIFY", "Fresh/state")
 	checkTold(t, w.sofar(), "Fresh/files", trimmed(keys(files)), nil)
 }
 

@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -255,10 +256,20 @@ func (w *watcher) count(kind, folder string) (n int) {
 	return n
 }
 
-// until waits for an event.
-func (w *watcher) until(kind, path string) {
+// until waits until an event was told so many times.
+func (w *watcher) until(times int, kind, path string) {
 	w.site.t.Helper()
-	w.site.until(kind+" of "+path, func() bool { return slices.Contains(w.told(), event{kind, path}) })
+	w.site.until(fmt.Sprintf("%s of %s, %d times", kind, path, times), func() bool { return w.times(kind, path) >= times })
+}
+
+// times returns how often an event was told.
+func (w *watcher) times(kind, path string) (n int) {
+	for _, e := range w.told() {
+		if e == (event{kind, path}) {
+			n++
+		}
+	}
+	return n
 }
 
 // sofar returns everything that was told before this call. The kernel's queue
