@@ -58,12 +58,12 @@ func TestKilledInTheMiddleOfAnnouncementsItIsGoneAndStartsCleanly(t *testing.T) 
 	if os.Getenv("MASVFS_TEST_LONG") != "" {
 		rounds = 100
 	}
-	const n = 600
+	const n = 400
 	s := newSite(t, true)
 	limit := time.AfterFunc(time.Duration(rounds)*patience, func() { syscall.Unmount(s.mount, syscall.MNT_FORCE|syscall.MNT_DETACH) })
 	defer limit.Stop()
 	s.start()
-	s.read(6)
+	s.read(4)
 	random := rand.New(rand.NewPCG(3, 4))
 	var slowest time.Duration
 	for round := range rounds {
@@ -79,7 +79,7 @@ func TestKilledInTheMiddleOfAnnouncementsItIsGoneAndStartsCleanly(t *testing.T) 
 			}
 		})
 		id := s.add(link, "")
-		at := 10 + random.IntN(n-200)
+		at := 10 + random.IntN(n-100)
 		s.until("files are announced", func() bool { return w.count("CLOSE_WRITE", folder+"/files") >= at })
 
 		agent, exited := s.process.Process, s.exited
@@ -133,7 +133,7 @@ func TestKilledInTheMiddleOfAnnouncementsItIsGoneAndStartsCleanly(t *testing.T) 
 }
 
 func TestStoppedInTheMiddleOfAnnouncementsItEndsCleanly(t *testing.T) {
-	const n = 600
+	const n = 400
 	s := watchedSite(t)
 	link, files := s.addPackage(masvtest.Package{Name: "Stopped", Files: small(n, "", "reel 1", "reel 2/a")})
 	end := s.read(2)

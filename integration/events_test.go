@@ -98,6 +98,7 @@ func TestAFinishedFileIsAnnouncedOnceAndIsWholeByThen(t *testing.T) {
 		"files/Day 2", "files/Day 2/a", "files/Day 2/a/b", "files/Day 2/a/b/c",
 	}
 	w.until(1, "MODIFY", "Rushes/state")
+	w.sofar()
 	s.signal(syscall.SIGTERM) // after that nothing more can come
 
 	all := w.sofar()

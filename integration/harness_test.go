@@ -352,7 +352,7 @@ func sameContent(t testing.TB, path string, f masvtest.File) {
 		return
 	}
 	want := masvtest.Reader(f.Seed, f.Size)
-	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	a, b := make([]byte, min(f.Size, 1<<20)), make([]byte, min(f.Size, 1<<20))
 	for off := int64(0); off < f.Size; {
 		n, _ := io.ReadFull(got, a)
 		io.ReadFull(want, b[:n])
