@@ -83,6 +83,7 @@ func keys[V any](m map[string]V) []string {
 }
 
 func TestAFinishedFileIsAnnouncedOnceAndIsWholeByThen(t *testing.T) {
+	t.Parallel()
 	s := watchedSite(t)
 	pkg := rushes()
 	pkg.Files = append(pkg.Files, small(60, "Day 1/frames", "Day 2/a/b/c")...)
@@ -122,6 +123,7 @@ func TestAFinishedFileIsAnnouncedOnceAndIsWholeByThen(t *testing.T) {
 }
 
 func TestCompleteIsSaidAfterTheLastFileWasAnnounced(t *testing.T) {
+	t.Parallel()
 	says := map[string]func(s *site, id string) string{
 		"REST": func(s *site, id string) string { return s.get(id).State },
 		"the state file": func(s *site, _ string) string {
@@ -151,6 +153,7 @@ func trimmed(paths []string) []string {
 }
 
 func TestAWatcherThatStartsInTheMiddleIsToldOfAllThatComes(t *testing.T) {
+	t.Parallel()
 	const n, before = 240, 100
 	s := watchedSite(t)
 	release := s.hold(before)
@@ -186,6 +189,7 @@ func TestAWatcherThatStartsInTheMiddleIsToldOfAllThatComes(t *testing.T) {
 }
 
 func TestEachChangeOfStateIsToldOnceAndProgressOnceASecond(t *testing.T) {
+	t.Parallel()
 	s := watchedSite(t)
 	s.cloud.SetRate(128 << 10)
 	link, _ := s.addPackage(masvtest.Package{Name: "Slow", Files: []masvtest.File{{Name: "a.bin", Size: 96 << 20}}})
@@ -231,6 +235,7 @@ func TestEachChangeOfStateIsToldOnceAndProgressOnceASecond(t *testing.T) {
 }
 
 func TestTheErrorFileComesAndGoesForWatchersToo(t *testing.T) {
+	t.Parallel()
 	s := watchedSite(t)
 	pkg := rushes()
 	pkg.Files[1].Gone = true
@@ -276,6 +281,7 @@ func TestTheErrorFileComesAndGoesForWatchersToo(t *testing.T) {
 }
 
 func TestARemovedDownloadIsToldFromTheInsideOut(t *testing.T) {
+	t.Parallel()
 	s := watchedSite(t)
 	kept, _ := s.addPackage(masvtest.Package{Name: "Kept", Files: small(3, "", "reel")})
 	s.waitFor(s.add(kept, ""), "complete")
@@ -328,6 +334,7 @@ func TestARemovedDownloadIsToldFromTheInsideOut(t *testing.T) {
 }
 
 func TestWhatIsRemovedInTheMiddleIsNotAnnouncedAfterItsEnd(t *testing.T) {
+	t.Parallel()
 	s := watchedSite(t)
 	w := s.watch(nil)
 	for round := range 8 {
@@ -420,6 +427,7 @@ func (a trespass) check(name, other string) error {
 }
 
 func TestUsersCannotTakeTheNamesThatAreAboutToAppear(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	s := watchedSite(t)
 	release := s.hold(0)
@@ -478,6 +486,7 @@ func TestUsersCannotTakeTheNamesThatAreAboutToAppear(t *testing.T) {
 }
 
 func TestTheListingIsNeverStale(t *testing.T) {
+	t.Parallel()
 	const n = 300
 	s := watchedSite(t)
 	release := s.hold(0)
@@ -543,6 +552,7 @@ func TestTheListingIsNeverStale(t *testing.T) {
 }
 
 func TestManySmallFilesReachEveryWatcherWhileOthersRead(t *testing.T) {
+	t.Parallel()
 	need(t, "inotifywait", "gio")
 	const n = 2000
 	s := watchedSite(t)

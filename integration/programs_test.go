@@ -51,6 +51,7 @@ func awaited(s *site, p masvtest.Package) (link masvtest.Link, folder string, re
 }
 
 func TestAnIngestScriptProbesMoviesAsTheyFinish(t *testing.T) {
+	t.Parallel()
 	need(t, "inotifywait")
 	data := movie(t)
 	s := watchedSite(t)
@@ -78,6 +79,7 @@ func TestAnIngestScriptProbesMoviesAsTheyFinish(t *testing.T) {
 }
 
 func TestGIOIsToldOfFilesAndFolders(t *testing.T) {
+	t.Parallel()
 	need(t, "gio")
 	s := watchedSite(t)
 	root := s.tool(nil, nil, "gio", "monitor", "-d", s.mount)
@@ -159,6 +161,7 @@ func differs(a, b image.Image, part image.Rectangle) (points int) {
 }
 
 func TestAFileManagerShowsAFinishedFileWithoutAnyKeyPressed(t *testing.T) {
+	t.Parallel()
 	need(t, "Xvfb", "pcmanfm", "import")
 	data := movie(t)
 	s := watchedSite(t)
@@ -185,6 +188,7 @@ func TestAFileManagerShowsAFinishedFileWithoutAnyKeyPressed(t *testing.T) {
 }
 
 func TestAShareTellsItsClientsOfFinishedFiles(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		skip(t, "smbd needs root")
 	}
