@@ -50,6 +50,14 @@ func awaited(s *site, p masvtest.Package) (link masvtest.Link, folder string, re
 	return link, folder, release
 }
 
+// footage is a package of which nothing appears without bytes of the storage.
+func footage() masvtest.Package {
+	return masvtest.Package{Name: "Footage", Files: []masvtest.File{
+		{Name: "A001.mov", Size: 3<<20 + 17},
+		{Name: "B001.mov", Path: "Day 1", Size: 1 << 20},
+	}}
+}
+
 func TestAnIngestScriptProbesMoviesAsTheyFinish(t *testing.T) {
 	t.Parallel()
 	need(t, "inotifywait")
@@ -84,7 +92,7 @@ func TestGIOIsToldOfFilesAndFolders(t *testing.T) {
 	s := watchedSite(t)
 	root := s.tool(nil, nil, "gio", "monitor", "-d", s.mount)
 	root.untilWatches(s.mount)
-	_, folder, release := awaited(s, rushes())
+	_, folder, release := awaited(s, footage())
 	top := filepath.Dir(folder)
 	root.untilPrinted(s.mount + ": " + top + ": created")
 	below := s.tool(nil, nil, "gio", "monitor", "-d", folder)
@@ -93,13 +101,13 @@ func TestGIOIsToldOfFilesAndFolders(t *testing.T) {
 	state.untilWatches(top) // GIO watches a file by its folder
 	release()
 	below.untilPrinted(
-		folder+": "+folder+"/empty.txt: created",
-		folder+": "+folder+"/empty.txt: changes done",
+		folder+": "+folder+"/A001.mov: created",
+		folder+": "+folder+"/A001.mov: changes done",
 		folder+": "+folder+"/Day 1: created",
 	)
 	state.untilPrinted(filepath.Join(top, "state") + ": " + filepath.Join(top, "state") + ": changed")
 	s.call("DELETE", "/downloads/"+s.list()[0].ID, "", nil)
-	below.untilPrinted(folder + ": " + folder + "/empty.txt: deleted")
+	below.untilPrinted(folder + ": " + folder + "/A001.mov: deleted")
 	root.untilPrinted(s.mount + ": " + top + ": deleted")
 }
 
@@ -194,7 +202,7 @@ func TestAShareTellsItsClientsOfFinishedFiles(t *testing.T) {
 	}
 	need(t, "smbd", "smbclient", "stdbuf")
 	s := watchedSite(t)
-	link, folder, release := awaited(s, rushes())
+	link, folder, release := awaited(s, footage())
 
 	// smbd with folders and a port of its own.
 	dir, port := t.TempDir(), freePort(t)
@@ -233,16 +241,16 @@ read only = yes
 		return err == nil
 	})
 	client := []string{"-oL", "smbclient", "//127.0.0.1/live", "-p", port, "-N", "-s", config, "-l", dir, "-c"}
-	listener := s.tool(nil, nil, "stdbuf", append(client, `notify Rushes\files`)...)
+	listener := s.tool(nil, nil, "stdbuf", append(client, `notify Footage\files`)...)
 	server.untilWatches(folder)
 	release()
 	listener.until("the client is told", func() bool {
-		return slices.Contains(listener.lines(), "0001 empty.txt") && slices.Contains(listener.lines(), "0001 Day 1")
+		return slices.Contains(listener.lines(), "0001 A001.mov") && slices.Contains(listener.lines(), "0001 Day 1")
 	})
 	// What is told of can be fetched, whole.
 	s.waitFor(s.list()[0].ID, "complete")
 	copied := filepath.Join(dir, "copy")
-	fetch := s.tool(nil, nil, "stdbuf", append(client, fmt.Sprintf(`get "Rushes\files\Day 1\Cam A\A001.mov" %s`, copied))...)
+	fetch := s.tool(nil, nil, "stdbuf", append(client, fmt.Sprintf(`get Footage\files\A001.mov %s`, copied))...)
 	<-fetch.exited
 	sameContent(t, copied, s.cloud.File(link, 0))
 }
