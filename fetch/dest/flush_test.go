@@ -123,9 +123,9 @@ func TestEverythingIsFlushedBeforeItIsRecorded(t *testing.T) {
 	tree := d.placedTree(t)
 	d.sys.flushDir = func(f *os.File) error { note("flush folder " + name(f)); return nil }
 	d.sys.flushData = func(*os.File) error { note("flush bytes"); return nil }
-	d.sys.renameNoReplace = func(a *os.File, b string, c *os.File, e string) error {
+	d.sys.RenameNoReplace = func(a *os.File, b string, c *os.File, e string) error {
 		note("rename")
-		return renameNoReplace(a, b, c, e)
+		return native.RenameNoReplace(a, b, c, e)
 	}
 	j := newJournal()
 	j.onWhole = func() error { note("whole"); return nil }

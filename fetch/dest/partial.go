@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"masvfs/fetch/dirent"
 )
 
 // instantSize is the size from which room for a file is claimed at once.
@@ -130,7 +132,7 @@ func (t *Tree) makePartial(work *dir, id, size int64) (p *Partial, err error) {
 // reserve gives f its size, with room for it where that takes no time.
 func (t *Tree) reserve(f *os.File, size int64) error {
 	if size >= instantSize && t.traits.allocate {
-		if err := t.sys.allocate(f, size); !refused(err) {
+		if err := t.sys.allocate(f, size); !dirent.Refused(err) {
 			return err
 		}
 	}
