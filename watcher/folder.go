@@ -76,15 +76,8 @@ func (f *folder) inner(name string) (*folder, error) {
 	return in, nil
 }
 
-// sync makes what was done to the folder's names durable. File systems that
-// cannot do so for a folder say EINVAL or ENOTSUP, and are taken at their word.
-func (f *folder) sync() error {
-	err := f.dir.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil
-	}
-	return err
-}
+// sync makes what was done to the folder's names durable.
+func (f *folder) sync() error { return dirent.Sync(f.dir) }
 
 // sight returns what stands under a name, without following a link.
 func (f *folder) sight(name string) (sight, error) {
