@@ -17,8 +17,8 @@ func TestCommitAfterACrash(t *testing.T) {
 		want   Recovery
 	}{
 		{"before the bytes are flushed", func(s *system, _ *journal) {
-			s.flushData = func(*os.File) error { return errCrash }
-			s.flushAll = s.flushData
+			s.flushFile = func(*os.File) error { return errCrash }
+			s.flushAll = s.flushFile
 		}, false, Gone},
 		{"before it is recorded as whole", func(_ *system, j *journal) {
 			j.onWhole = func() error { return errCrash }

@@ -223,7 +223,7 @@ func (p *Partial) Sync() error {
 	return nil
 }
 
-// flush has the bytes written to stable storage.
+// flush has the bytes, and what is known of the file, written to stable storage.
 func (p *Partial) flush() error {
 	p.mu.Lock()
 	failed := p.failed
@@ -231,7 +231,7 @@ func (p *Partial) flush() error {
 	if failed != nil {
 		return failed
 	}
-	err := p.tree.sys.flushData(p.file)
+	err := p.tree.sys.flushFile(p.file)
 	if err == nil {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 type system struct {
 	dirent.Calls
 	flushAll  func(*os.File) error // everything on the file system of an open folder
-	flushData func(*os.File) error
+	flushFile func(*os.File) error // also its time, owner and mode, which fdatasync(2) may leave out
 	flushDir  func(*os.File) error
 	allocate  func(f *os.File, size int64) error
 	chown     func(f *os.File, uid, gid int) error
@@ -24,7 +24,7 @@ type system struct {
 var native = system{
 	Calls:     dirent.Native,
 	flushAll:  flushAll,
-	flushData: flushData,
+	flushFile: (*os.File).Sync,
 	flushDir:  (*os.File).Sync,
 	allocate:  allocate,
 	chown:     (*os.File).Chown,

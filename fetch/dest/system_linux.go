@@ -11,8 +11,7 @@ import (
 	"masvfs/fetch/dirent"
 )
 
-func flushAll(f *os.File) error  { return dirent.WithFD(f, unix.Syncfs) }
-func flushData(f *os.File) error { return dirent.WithFD(f, unix.Fdatasync) }
+func flushAll(f *os.File) error { return dirent.WithFD(f, unix.Syncfs) }
 
 func allocate(f *os.File, size int64) error {
 	return dirent.WithFD(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })

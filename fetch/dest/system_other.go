@@ -14,7 +14,6 @@ import (
 // What only Linux has is refused here, and done the long way round.
 
 func flushAll(*os.File) error        { return syscall.ENOTSUP }
-func flushData(f *os.File) error     { return f.Sync() }
 func allocate(*os.File, int64) error { return syscall.ENOTSUP }
 
 func mountID(*os.File) string { return "" }
