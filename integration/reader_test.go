@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,10 +139,11 @@ func held(args []string) error {
 // proceed waits for a line from the test, or for its end.
 func proceed() { bufio.NewReader(os.Stdin).ReadString('\n') }
 
-// allOpen opens all files that a list names, says how that went, holds those
-// that are open until it is told to go on, and closes them.
+// allOpen opens the files of a folder that a list names, one a line; prints how
+// many are open, and how many were refused with EMFILE and ENFILE; holds them
+// until it is told to go on, and closes them.
 func allOpen(args []string) error {
-	list, err := os.ReadFile(args[0])
+	list, err := os.ReadFile(args[1])
 	if err != nil {
 		return err
 	}
@@ -156,6 +158,7 @@ func allOpen(args []string) error {
 	open := make([]int, 0, len(paths))
 	refused := map[syscall.Errno]int{}
 	for _, path := range paths {
+		path = filepath.Join(args[0], path)
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		for errors.Is(err, unix.EINTR) {
 			fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -170,12 +173,16 @@ func allOpen(args []string) error {
 			return err
 		}
 	}
-	fmt.Printf("%d %d %d %d\n", len(open), refused[unix.EMFILE], refused[unix.ENFILE], len(paths))
+	fmt.Printf("%d %d %d\n", len(open), refused[unix.EMFILE], refused[unix.ENFILE])
 	proceed()
 	// What is open is a file like any other.
 	var b [1]byte
 	for _, fd := range open {
-		if _, err := unix.Pread(fd, b[:], 0); err != nil {
+		_, err := unix.Pread(fd, b[:], 0)
+		for errors.Is(err, unix.EINTR) {
+			_, err = unix.Pread(fd, b[:], 0)
+		}
+		if err != nil {
 			return fmt.Errorf("read of an open file: %w", err)
 		}
 	}
