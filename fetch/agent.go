@@ -244,7 +244,7 @@ func (a *Agent) After(seq int64, limit int) []Download {
 	at := a.queue.positions()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	i, found := slices.BinarySearchFunc(a.order, seq, func(d *download, seq int64) int { return cmp.Compare(d.seq, seq) })
+	i, found := a.search(seq)
 	if found {
 		i++
 	}
@@ -255,6 +255,32 @@ func (a *Agent) After(seq int64, limit int) []Download {
 		}
 	}
 	return some
+}
+
+// search finds a download's place in order; a.mu is held.
+func (a *Agent) search(seq int64) (place int, found bool) {
+	return slices.BinarySearchFunc(a.order, seq, func(d *download, seq int64) int { return cmp.Compare(d.seq, seq) })
+}
+
+// BySeq returns one download, or ErrNotFound.
+func (a *Agent) BySeq(seq int64) (Download, error) {
+	a.mu.Lock()
+	i, found := a.search(seq)
+	if !found || a.order[i].row.Deleting {
+		a.mu.Unlock()
+		return Download{}, ErrNotFound
+	}
+	d := a.order[i]
+	a.mu.Unlock()
+	return a.snapshot(d), nil
+}
+
+// Shown reports whether there is a download of that Seq. It costs less than BySeq.
+func (a *Agent) Shown(seq int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, found := a.search(seq)
+	return found && !a.order[i].row.Deleting
 }
 
 // Listed returns when a download was last added, renamed or removed.
@@ -347,8 +373,14 @@ func (a *Agent) change(d *download, f func(*store.Download) error) error {
 	if row.State != old.State {
 		a.log.Info("download changed", "download", d.id, "name", row.Name, "state", row.State, "code", row.Code, "message", row.Message)
 	}
-	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: row.Name})
+	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: row.Name, State: State(row.State), Was: State(old.State)})
 	return nil
+}
+
+// changed tells that something about d is another than it was, though not its state.
+func (a *Agent) changed(d *download) {
+	row := a.row(d)
+	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: row.Name, State: State(row.State), Was: State(row.State)})
 }
 
 // takeName finds the name that a download wanting to be called name can have

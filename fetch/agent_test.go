@@ -171,7 +171,7 @@ func TestADownloadIsToldOfInTheOrderInWhichItHappens(t *testing.T) {
 	defer late.Stop()
 	for e := range sub.Events() {
 		kinds = append(kinds, e.Kind)
-		if e.Kind == Placed {
+		if e.Kind == Appeared && !e.Dir {
 			placed++
 		}
 		if got, err := w.agent.Get(d.ID); e.Kind == Changed && err == nil && got.State == Complete && placed == 2 {

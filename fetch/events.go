@@ -1,18 +1,21 @@
 package fetch
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // EventKind says what an Event tells.
 type EventKind int
 
 // The kinds of events.
 const (
-	Added   EventKind = iota // a download is there
-	Changed                  // its state, problem or place in the queue is another
-	Renamed                  // its name is another; OldName is what it was
-	Removed                  // it is forgotten, and gone from lists and names
-	Placed                   // Node, in folder Folder, is finished and durable
-	Lost                     // the subscriber was too slow and missed some: look at everything again
+	Added    EventKind = iota // a download is there
+	Changed                   // its state, problem or place in the queue is another; it was in state Was
+	Renamed                   // its name is another; OldName is what it was
+	Removed                   // it is forgotten, and gone from lists and names
+	Appeared                  // Node, a finished file or a folder, stands in Folder
+	Lost                      // the subscriber was too slow and missed some: look at everything again
 )
 
 // Event tells a subscriber of something that has happened and is durable.
@@ -22,9 +25,26 @@ type Event struct {
 	Seq     int64  // of the download
 	Name    string
 	OldName string
-	Folder  int64
-	Node    Node
+	State   State
+	Was     State
+	Folder  int64 // Node.ID of the folder; 0: the root of the download's tree
+	Node    int64
+	Dir     bool // Node is a folder
 }
+
+// Audience is told of everything that happens, when it is durable and in the
+// order in which it happened, without loss. The mount is one.
+type Audience interface {
+	// Tell returns at once; it may call the agent, but nothing that waits.
+	Tell(Event)
+	// Settle returns when the audience no longer needs what is recorded of a
+	// removed download, or when ctx ends.
+	Settle(ctx context.Context, seq int64)
+}
+
+// Address has an audience told of all that happens from now on. It is called
+// before Run, at most once.
+func (a *Agent) Address(to Audience) { a.hub.audience = to }
 
 // maxQueued bounds the events that wait for one slow subscriber.
 const maxQueued = 4096
@@ -98,6 +118,8 @@ func (s *Subscription) pump() {
 
 // hub hands events to subscriptions.
 type hub struct {
+	audience Audience // nil, or fixed before anything is told
+
 	mu   sync.Mutex // guards subs
 	subs map[*Subscription]struct{}
 }
@@ -126,8 +148,12 @@ func (h *hub) remove(s *Subscription) {
 	h.mu.Unlock()
 }
 
-// tell hands e to everybody who has subscribed, without waiting for anybody.
+// tell hands e to the audience and to everybody who has subscribed, without
+// waiting for anybody.
 func (h *hub) tell(e Event) {
+	if h.audience != nil {
+		h.audience.Tell(e)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.subs {

@@ -184,7 +184,7 @@ func (f *feed) fail(piece *dest.Piece, err error) {
 		f.abort(serr)
 		return
 	}
-	f.agent.hub.tell(Event{Kind: Changed, ID: f.d.id, Seq: f.d.seq, Name: f.agent.row(f.d).Name})
+	f.agent.changed(f.d)
 }
 
 // Moved implements transfer.Supply.

@@ -105,7 +105,10 @@ type File struct {
 // Node is a finished file, or a folder with something finished in it, as the
 // mount shows it. The root of a download's tree is the Node with ID 0.
 type Node struct {
-	ID      int64 // unique over all downloads, stable across restarts
+	ID      int64  // unique over all downloads, stable across restarts
+	Seq     int64  // of its download
+	Parent  int64  // ID of its folder
+	Folder  string // path of its folder in the tree, '/'-separated
 	Name    string
 	Dir     bool
 	Size    int64

@@ -68,11 +68,22 @@ func (j journal) Placed(ctx context.Context, pieces []*dest.Piece) error {
 		if top := len(p.Folders) == 0 || slices.Contains(p.NewFolders, p.Folders[0]); top {
 			f.d.placed = now
 		}
-		name := f.d.row.Name
 		j.agent.mu.Unlock()
-		j.agent.hub.tell(Event{Kind: Placed, ID: f.d.id, Seq: f.d.seq, Name: name, Folder: p.Parent, Node: node(p.Entry)})
+		in := int64(0)
+		for _, id := range p.Folders {
+			if slices.Contains(p.NewFolders, id) {
+				j.agent.appeared(f.d, in, id, true)
+			}
+			in = id
+		}
+		j.agent.appeared(f.d, p.Parent, p.ID, false)
 	}
 	return nil
+}
+
+// appeared tells of a finished file or a folder that everybody can see.
+func (a *Agent) appeared(d *download, folder, node int64, dir bool) {
+	a.hub.tell(Event{Kind: Appeared, ID: d.id, Seq: d.seq, Folder: folder, Node: node, Dir: dir})
 }
 
 // Failed implements dest.Journal. Something in the way of one file is that
@@ -91,5 +102,5 @@ func (j journal) Failed(piece *dest.Piece, err error) {
 
 // node shows an entry of the database as the mount does.
 func node(e store.Entry) Node {
-	return Node{ID: e.ID, Name: e.Name, Dir: e.Dir, Size: e.Size, ModTime: e.ModTime}
+	return Node{ID: e.ID, Seq: e.Seq, Parent: e.Parent, Folder: e.Folder, Name: e.Name, Dir: e.Dir, Size: e.Size, ModTime: e.ModTime}
 }

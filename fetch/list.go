@@ -44,7 +44,7 @@ func (a *Agent) list(ctx context.Context, d *download) error {
 	}
 	var totals store.Totals
 	err = a.count(d, func() (_ store.Totals, err error) {
-		totals, err = a.store.FinishListing(ctx, d.seq)
+		totals, err = a.store.FinishListing(ctx, d.seq, func(folder, id int64) { a.appeared(d, folder, id, true) })
 		return totals, err
 	})
 	if err != nil {

@@ -64,7 +64,7 @@ func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
 	if err := a.queue.wait(ctx, r.ticket); err != nil {
 		return err
 	}
-	a.hub.tell(Event{Kind: Changed, ID: d.id, Seq: d.seq, Name: a.row(d).Name})
+	a.changed(d)
 	if err := a.list(ctx, d); err != nil {
 		return err
 	}

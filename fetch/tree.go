@@ -63,40 +63,36 @@ func file(e store.Entry, arrived map[int64]int64, open map[int64]bool) File {
 	return f
 }
 
-// Lookup finds a finished file or a folder by its name in a folder; an error
-// is fs.ErrNotExist if there is none.
-func (a *Agent) Lookup(ctx context.Context, id string, folder int64, name string) (Node, error) {
-	d, err := a.find(id)
-	if err != nil {
-		return Node{}, fs.ErrNotExist
-	}
-	e, err := a.store.Lookup(ctx, d.seq, folder, name)
+// Lookup finds a finished file or a folder by its name in a folder, of which
+// ID and, where that is 0, Seq must be known; an error is fs.ErrNotExist if
+// there is none. This and the next three tell of a download that is being
+// removed what they told before, until it is gone.
+func (a *Agent) Lookup(ctx context.Context, folder Node, name string) (Node, error) {
+	e, err := a.store.Lookup(ctx, folder.Seq, folder.ID, name)
 	return node(e), err
 }
 
 // Stat returns what there is to know of a finished file or a folder.
-func (a *Agent) Stat(ctx context.Context, id string, n int64) (Node, error) {
-	d, err := a.find(id)
-	if err != nil {
+func (a *Agent) Stat(ctx context.Context, id int64) (Node, error) {
+	e, err := a.store.Stat(ctx, id)
+	return node(e), err
+}
+
+// Root returns the root of the tree of a download.
+func (a *Agent) Root(seq int64) (Node, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i, found := a.search(seq)
+	if !found {
 		return Node{}, fs.ErrNotExist
 	}
-	if n == 0 {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return Node{Dir: true, ModTime: d.rootModTime()}, nil
-	}
-	e, err := a.store.Stat(ctx, d.seq, n)
-	return node(e), err
+	return Node{Seq: seq, Dir: true, ModTime: a.order[i].rootModTime()}, nil
 }
 
 // ReadFolder returns up to limit finished files and folders of a folder, by
 // name, from the first one after the name given.
-func (a *Agent) ReadFolder(ctx context.Context, id string, folder int64, after string, limit int) ([]Node, error) {
-	d, err := a.find(id)
-	if err != nil {
-		return nil, fs.ErrNotExist
-	}
-	entries, err := a.store.ReadFolder(ctx, d.seq, folder, after, limit)
+func (a *Agent) ReadFolder(ctx context.Context, folder Node, after string, limit int) ([]Node, error) {
+	entries, err := a.store.ReadFolder(ctx, folder.Seq, folder.ID, after, limit)
 	nodes := make([]Node, len(entries))
 	for i, e := range entries {
 		nodes[i] = node(e)
@@ -106,15 +102,19 @@ func (a *Agent) ReadFolder(ctx context.Context, id string, folder int64, after s
 
 // OpenFile opens a finished file for reading. It follows no symlink, and
 // returns an error if what is there now is not what was placed.
-func (a *Agent) OpenFile(ctx context.Context, id string, n int64) (*os.File, error) {
-	d, err := a.find(id)
-	if err != nil {
-		return nil, fs.ErrNotExist
-	}
-	e, err := a.store.Stat(ctx, d.seq, n)
+func (a *Agent) OpenFile(ctx context.Context, id int64) (*os.File, error) {
+	e, err := a.store.Stat(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	a.mu.Lock()
+	i, found := a.search(e.Seq)
+	if !found || a.order[i].row.Deleting {
+		a.mu.Unlock()
+		return nil, fs.ErrNotExist
+	}
+	d := a.order[i]
+	a.mu.Unlock()
 	f, err := a.openPlaced(a.row(d), e)
 	if errors.Is(err, dest.ErrMissing) {
 		// The package folder may just have got its final name.

@@ -30,11 +30,11 @@ type progress struct {
 }
 
 // content is what a status file of d says.
-func content(k kind, d fetch.Download) []byte {
-	switch k {
-	case kindState:
+func content(p part, d fetch.Download) []byte {
+	switch p {
+	case statePart:
 		return []byte(string(d.State) + "\n")
-	case kindError:
+	case errorPart:
 		return []byte(sentence(d.Problem) + "\n")
 	}
 	return progressOf(d)

@@ -8,25 +8,34 @@
 //	    error       only in state error: one sentence
 //	    files/      the finished files, in the folders that the sender gave them
 //
-// It owns the nodes, the mounting and the unmounting, and nothing of what is
-// shown: every answer is asked of the agent, through the few methods of Agent,
-// at the moment when the kernel asks. What is kept here is what the kernel
-// holds (go-fuse's tree of inodes) and one page for each folder that somebody
-// is listing, so memory does not grow with packages or history.
+// It owns the mounting and the unmounting, and nothing of what is shown: every
+// answer is asked of the agent, through the few methods of Agent, at the
+// moment when the kernel asks. What an inode number stands for is in the
+// number, so no tree is kept; what is kept is one count for each folder that
+// the kernel holds, and what is open. Memory does not grow with packages or
+// history.
 //
 // It promises that what a system call tells is true at that moment: status
 // files are never cached and are whole however they are read; a name below
 // files/ is believed for a second at most; that a name is not there is never
-// remembered. Inode numbers outlive restarts (see ino).
+// remembered. Inode numbers outlive restarts (see inode).
 //
-// The package never waits in its own mount and never tells the kernel to
-// forget a name. Both come to the same: a notification waits, uninterruptibly,
-// for the lookups that are under way in that folder, and those wait for this
-// process. Killed at that moment the process cannot die, because the waiting
-// thread keeps /dev/fuse open (seen on Linux 6.18, within six SIGKILLs under
-// load). Short lifetimes of names do the same work without that risk: the
-// name of a removed download is looked up anew at every use, and with it the
-// kernel drops everything that it knew below.
+// Those who watch the mount with inotify are told of what changes (see
+// announcer). Finished files are read by the kernel itself where it can (see
+// passthrough).
+//
+// One thread makes system calls in the mount (see ownThread), nothing else of
+// this process does, and the kernel is never told to forget a name. Both come
+// to the same: who waits for the mount waits for this process, and a process
+// that waits for itself when it is killed never dies (seen on Linux 6.18,
+// within six SIGKILLs under load). Short lifetimes of names do the same work
+// as notifications without that risk: the name of a removed download is looked
+// up anew at every use, and with it the kernel drops all that it knew below.
+//
+// The files, by what they are about: inode, fs, folder, status, file and
+// xattr answer the kernel; passthrough, held and handles are what they keep;
+// announce decides what is told when, act and removal tell it, thread is where;
+// mount and mountinfo come and go.
 //
 // It knows nothing of databases, clouds or HTTP.
 package fusefs

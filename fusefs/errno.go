@@ -25,15 +25,3 @@ func errnoOf(err error) syscall.Errno {
 	}
 	return syscall.EIO
 }
-
-// openErrno is errnoOf for opening a file that is known to be there: that it
-// is missing on disk, or the disk is, is a fault of the medium. Only what a
-// caller can act upon is told as it is.
-func openErrno(err error) syscall.Errno {
-	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM} {
-		if errors.Is(err, errno) {
-			return errno
-		}
-	}
-	return syscall.EIO
-}

@@ -9,9 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +25,7 @@ type Config struct {
 	Agent      Agent
 	StatfsPath string // a folder of the file system that holds the data
 	AllowOther bool   // let other users read
+	Ordinary   bool   // read files through this process, even where the kernel could by itself
 	Log        *slog.Logger
 }
 
@@ -35,8 +36,15 @@ type FS struct {
 	statfsPath string
 	log        *slog.Logger
 	uid, gid   uint32
-	server     *fuse.Server
-	served     chan struct{} // closed when the kernel is served no longer
+
+	server      *fuse.Server
+	served      chan struct{} // closed when the kernel is served no longer
+	leaving     atomic.Bool   // it is being unmounted by us
+	handles     handles
+	held        held
+	open        *openFiles
+	passthrough *passthrough
+	announcer   *announcer
 
 	// ctx is what calls of the agent are made with; it ends with the mount. A
 	// request's own context says nothing here: calls are short, and a reader
@@ -82,36 +90,43 @@ func Mount(ctx context.Context, cfg Config) (*FS, error) {
 		gid:        uint32(os.Getegid()),
 		served:     make(chan struct{}),
 	}
-	// Without default_permissions anybody who may enter could write to state.
-	var options []string
-	if cfg.AllowOther {
-		options = append(options, "default_permissions")
-	}
-	server, err := fuse.NewServer(fs.NewNodeFS(&root{fs: m}, &fs.Options{
-		NullPermissions: true,
-		RootStableAttr:  &fs.StableAttr{Ino: 1},
-	}), cfg.Path, &fuse.MountOptions{
-		AllowOther:   cfg.AllowOther,
-		Options:      options,
-		DirectMount:  os.Geteuid() == 0,
-		FsName:       "masvfs",
-		Name:         "masvfs",
-		MaxWrite:     1 << 20,
-		MaxReadAhead: 1 << 20,
-		Logger:       log.New(quiet{cfg.Log}, "", 0),
+	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	m.open = newOpenFiles(m)
+	m.announcer = newAnnouncer(m)
+	server, err := fuse.NewServer(server{m, refusing()}, cfg.Path, &fuse.MountOptions{
+		AllowOther:    cfg.AllowOther,
+		DirectMount:   os.Geteuid() == 0,
+		FsName:        "masvfs",
+		Name:          "masvfs",
+		MaxWrite:      1 << 20,
+		MaxReadAhead:  1 << 20,
+		MaxStackDepth: stackDepth,
+		Logger:        log.New(quiet{cfg.Log}, "", 0),
 	})
 	if err != nil {
+		m.stop()
 		return nil, fmt.Errorf("mount %s: %w", cfg.Path, err)
 	}
 	m.server = server
-	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
+	m.passthrough = newPassthrough(server, cfg.Ordinary)
 	// The library's own way to wait for the mount opens a file in it; a process
 	// that is killed just then would never die.
-	go func() {
-		server.Serve()
-		close(m.served)
-	}()
+	go m.serve()
+	if err := m.announcer.start(); err != nil {
+		m.log.Warn("those who watch the mount are told of nothing", "mount", m.path, "err", err)
+	}
+	m.log.Info("mounted", "mount", m.path, "reads", m.Reads())
 	return m, nil
+}
+
+// serve answers the kernel until the mount is gone.
+func (m *FS) serve() {
+	m.server.Serve()
+	m.announcer.stop()
+	if !m.leaving.Load() {
+		m.log.Error("mount was taken away by somebody; downloads go on without it until the next start", "mount", m.path)
+	}
+	close(m.served)
 }
 
 // quiet passes on what the library complains of.
@@ -153,6 +168,17 @@ func prepare(path string) error {
 // the log and loses it.
 func (m *FS) Unmount(timeout time.Duration) error {
 	defer m.stop()
+	m.leaving.Store(true)
+	m.announcer.stop()
+	select {
+	case <-m.announcer.ended:
+	case <-time.After(timeout):
+	}
+	select {
+	case <-m.served:
+		return nil // somebody has unmounted it
+	default:
+	}
 	for end := time.Now().Add(timeout); ; time.Sleep(50 * time.Millisecond) {
 		if m.server.Unmount() == nil {
 			<-m.served

@@ -59,7 +59,7 @@ func TestProgressHasOneLengthWhateverItSays(t *testing.T) {
 			FilesDone: math.MaxInt64, FilesTotal: math.MaxInt64, BytesPerSecond: math.MaxInt64, ETA: math.MaxInt64, UpdatedAt: last,
 		},
 	} {
-		text := content(kindProgress, d)
+		text := content(progressPart, d)
 		var p map[string]any
 		if err := json.Unmarshal(text, &p); err != nil || len(text) != progressSize || len(p) != 10 {
 			t.Errorf("%s: %d bytes with %d fields, %v: %s", name, len(text), len(p), err, text)

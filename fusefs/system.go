@@ -29,3 +29,12 @@ func changeTime(f *os.File) int64 {
 	}
 	return st.Ctim.Nano()
 }
+
+// descriptorLimit returns how many descriptors this process may have.
+func descriptorLimit() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 1024
+	}
+	return int(min(limit.Cur, 1<<20))
+}

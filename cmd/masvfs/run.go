@@ -81,12 +81,14 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 			Agent:      agent,
 			StatfsPath: s.roots[0],
 			AllowOther: s.allowOther,
+			Ordinary:   os.Getenv("MASVFS_READS") == "ordinary",
 			Log:        s.log,
 		})
 		if merr != nil {
 			return fmt.Errorf("%w (or run without a mount: --mount=)", merr)
 		}
 		defer func() { err = errors.Join(err, mount.Unmount(unmountTime)) }()
+		agent.Address(mount)
 	}
 
 	group, ctx := errgroup.WithContext(ctx)

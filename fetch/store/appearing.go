@@ -48,15 +48,16 @@ func (a *appearing) walk(parent int64, appears bool) (folders, fresh []int64, er
 	return folders, fresh, nil
 }
 
-// show makes an empty folder visible.
-func (a *appearing) show(id int64) error {
+// show makes an empty folder visible, and returns what became so by it,
+// outermost first.
+func (a *appearing) show(id int64) (fresh []int64, err error) {
 	f, err := a.folder(id)
 	if err != nil || f.shown {
-		return err
+		return nil, err
 	}
 	f.shown, f.fresh = true, true
-	_, _, err = a.walk(f.parent, true)
-	return err
+	_, fresh, err = a.walk(f.parent, true)
+	return append(fresh, id), err
 }
 
 func (a *appearing) folder(id int64) (*above, error) {

@@ -65,8 +65,9 @@ func (s *Store) AddEntries(ctx context.Context, seq int64, rules pathname.Rules,
 }
 
 // FinishListing says that all entries of a download are recorded. The empty
-// folders of the package become visible, and those above them.
-func (s *Store) FinishListing(ctx context.Context, seq int64) (Totals, error) {
+// folders of the package become visible, and those above them: shown is
+// called for each, after it is durable, for outer folders first.
+func (s *Store) FinishListing(ctx context.Context, seq int64, shown func(parent, id int64)) (Totals, error) {
 	const batch = 2000
 	for after := int64(0); ; {
 		var empty []int64
@@ -83,17 +84,25 @@ func (s *Store) FinishListing(ctx context.Context, seq int64) (Totals, error) {
 		if len(empty) == 0 {
 			break
 		}
+		var tree appearing
+		var fresh []int64
 		err = s.write(ctx, "show empty folders", func(tx *tx) error {
-			tree := appearing{tx: tx, at: time.Now(), folders: make(map[int64]*above)}
+			tree = appearing{tx: tx, at: time.Now(), folders: make(map[int64]*above)}
+			fresh = fresh[:0]
 			for _, id := range empty {
-				if err := tree.show(id); err != nil {
+				some, err := tree.show(id)
+				if err != nil {
 					return err
 				}
+				fresh = append(fresh, some...)
 			}
 			return tree.record()
 		})
 		if err != nil {
 			return Totals{}, err
+		}
+		for _, id := range fresh {
+			shown(max(0, tree.folders[id].parent), id)
 		}
 	}
 	var totals Totals

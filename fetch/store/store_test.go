@@ -196,7 +196,7 @@ func TestOnlyWhatIsCompleteShowsAndFoldersWithIt(t *testing.T) {
 	d := added(t, s, "x")
 	list := []NewEntry{entry("1", 10, "a", "b", "one"), entry("2", 20, "a", "two"), {FileID: "3", Folders: []string{"c"}, Base: "empty", Dir: true}, entry("4", 5, "d", "four")}
 	must(t, s.AddEntries(t.Context(), d.Seq, pathname.Linux, list))
-	totals, err := s.FinishListing(t.Context(), d.Seq)
+	totals, err := s.FinishListing(t.Context(), d.Seq, func(int64, int64) {})
 	must(t, err)
 	if totals.Files != 3 || totals.Bytes != 35 {
 		t.Errorf("totals %+v", totals)

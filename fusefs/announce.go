@@ -1,0 +1,484 @@
+package fusefs
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"masvfs/fetch"
+)
+
+// The announcer has those who watch the mount with inotify told of what
+// changes in it. The kernel tells watchers of what is done through a file
+// system, and of nothing that happens within it; so the announcer does, by
+// system calls through the mount itself, what has happened already: it makes
+// the file that is there, and the file system answers as if it had not been.
+//
+// What is there is there for everybody at once, and the announcement follows.
+// Only the announcer, known to the file system by its thread, is told that a
+// name is not there yet (Linux 5.14 and later ask before they make a name,
+// whatever they know), or that it is there still. Nobody else can make
+// anything, and an act is only ever answered while the announcer is at it.
+//
+// It announces where somebody may watch: in folders that the kernel holds. A
+// folder that nobody is in is forgotten by the kernel at once, since its name
+// has no lifetime. Who comes to watch later finds what is there by listing it.
+//
+// The news of each folder are told in the order in which they came. News in
+// one folder do not wait for another's, but for two things: what is in a new
+// folder waits until watchers had time to find it, and a download's new state
+// waits until all that was news in its tree before is told.
+type announcer struct {
+	fs     *FS
+	secret string        // a name by which the thread makes itself known
+	tid    atomic.Uint32 // its number as the kernel tells it; 0: not known
+	doing  atomic.Pointer[act]
+	ended  chan struct{} // closed when nothing is announced any more
+
+	mu      sync.Mutex // guards what follows
+	closing bool
+	wake    chan struct{}
+	ready   []*news // with something to tell now
+	folders map[inode]*news
+	stories map[int64]*story
+	ticked  map[int64]time.Time // of downloads that are watched: what progress was last of
+}
+
+// How long what is in a new folder waits for watchers of the folder above to
+// watch it, too. A recursive watcher needs a moment only, but that can be long
+// on a busy machine; and nobody watches a file system's root as closely as
+// one who waits for a download.
+const (
+	downloadHold = 500 * time.Millisecond
+	folderHold   = 200 * time.Millisecond
+	// nameWait is how long a new download waits for its package's name, so
+	// that it is not told of by another one first.
+	nameWait = 500 * time.Millisecond
+)
+
+// progressInterval is how often a change of progress is told at most.
+const progressInterval = time.Second
+
+// batch is how many news of a folder are told before it is another's turn.
+const batch = 128
+
+// news is what there is to tell in one folder.
+type news struct {
+	folder inode
+	seq    int64
+	items  []item
+	age    age
+	queued bool // among announcer.ready
+}
+
+// age says how far a folder is known to watchers.
+type age uint8
+
+const (
+	known  age = iota // it was there before
+	unborn            // it is news itself
+	fresh             // it was just told of
+)
+
+// item is one thing to tell.
+type item struct {
+	kind  actKind
+	inode inode
+}
+
+// story is what is being told of one download.
+type story struct {
+	seq     int64
+	name    string // which watchers know it by
+	waiting bool   // it is not introduced yet
+	pending int    // news in its tree
+	after   []item // of its own folder, which wait for those
+	removed bool
+	failed  bool          // it had an error file when it was removed
+	settled chan struct{} // closed when its removal is told
+}
+
+func newAnnouncer(m *FS) *announcer {
+	return &announcer{
+		fs:      m,
+		secret:  ".masvfs-" + rand.Text(),
+		ended:   make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		folders: make(map[inode]*news),
+		stories: make(map[int64]*story),
+		ticked:  make(map[int64]time.Time),
+	}
+}
+
+// Tell implements fetch.Audience.
+func (m *FS) Tell(e fetch.Event) { m.announcer.tell(e) }
+
+// Settle implements fetch.Audience.
+func (m *FS) Settle(ctx context.Context, seq int64) {
+	a := m.announcer
+	a.mu.Lock()
+	s := a.stories[seq]
+	a.mu.Unlock()
+	if s == nil || s.settled == nil {
+		return
+	}
+	select {
+	case <-s.settled:
+	case <-a.ended:
+	case <-ctx.Done():
+	}
+}
+
+func (a *announcer) tell(e fetch.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing {
+		return
+	}
+	own := partInode(e.Seq, folderPart)
+	switch e.Kind {
+	case fetch.Added:
+		s := a.story(e.Seq, e.Name)
+		s.waiting = true
+		a.expect(own, e.Seq)
+		a.expect(partInode(e.Seq, filesPart), e.Seq)
+		a.later(nameWait, func() { a.introduce(s) })
+	case fetch.Renamed:
+		s := a.story(e.Seq, e.OldName)
+		if s.waiting {
+			a.introduce(s)
+			return
+		}
+		a.add(rootInode, e.Seq, item{renamed, own})
+	case fetch.Appeared:
+		a.appeared(e)
+	case fetch.Changed:
+		if e.State == e.Was || a.folders[own] == nil && !a.fs.held.has(own) {
+			return
+		}
+		s := a.story(e.Seq, e.Name)
+		items := []item{{modified, partInode(e.Seq, statePart)}}
+		switch {
+		case e.State == fetch.Failed:
+			items = append(items, item{made, partInode(e.Seq, errorPart)})
+		case e.Was == fetch.Failed:
+			items = append(items, item{gone, partInode(e.Seq, errorPart)})
+		}
+		if s.pending > 0 {
+			s.after = append(s.after, items...)
+			return
+		}
+		for _, i := range items {
+			a.add(own, e.Seq, i)
+		}
+		a.tidy(e.Seq)
+	case fetch.Removed:
+		s := a.story(e.Seq, e.Name)
+		for i, n := range a.folders {
+			if n.seq == e.Seq && i != rootInode {
+				n.items = nil
+				delete(a.folders, i)
+			}
+		}
+		s.removed, s.failed, s.pending, s.after = true, e.State == fetch.Failed, 0, nil
+		s.settled = make(chan struct{})
+		a.add(rootInode, e.Seq, item{removed, own})
+	}
+}
+
+// story returns the story of a download, begun if there is none; a.mu is held.
+func (a *announcer) story(seq int64, name string) *story {
+	s := a.stories[seq]
+	if s == nil {
+		s = &story{seq: seq, name: name}
+		a.stories[seq] = s
+	}
+	return s
+}
+
+// introduce tells of a new download, once; a.mu is held.
+func (a *announcer) introduce(s *story) {
+	if s.waiting && !s.removed {
+		s.waiting = false
+		a.add(rootInode, s.seq, item{made, partInode(s.seq, folderPart)})
+	}
+}
+
+// appeared takes in that something stands in a folder; a.mu is held.
+func (a *announcer) appeared(e fetch.Event) {
+	folder := inodeOf(fetch.Node{ID: e.Folder, Seq: e.Seq})
+	if a.folders[folder] == nil && !a.fs.held.has(folder) {
+		return
+	}
+	s := a.story(e.Seq, e.Name)
+	if s.removed {
+		return
+	}
+	i := inodeOf(fetch.Node{ID: e.Node, Seq: e.Seq})
+	if e.Dir {
+		a.expect(i, e.Seq)
+	}
+	s.pending++
+	a.add(folder, e.Seq, item{made, i})
+}
+
+// expect makes a folder one that is news itself; a.mu is held.
+func (a *announcer) expect(folder inode, seq int64) {
+	if a.folders[folder] == nil {
+		a.folders[folder] = &news{folder: folder, seq: seq, age: unborn}
+	}
+}
+
+// add gives a folder something to tell; a.mu is held.
+func (a *announcer) add(folder inode, seq int64, i item) {
+	n := a.folders[folder]
+	if n == nil {
+		n = &news{folder: folder, seq: seq}
+		a.folders[folder] = n
+	}
+	n.items = append(n.items, i)
+	a.enqueue(n)
+}
+
+// enqueue has a folder's news told, unless they must wait; a.mu is held.
+func (a *announcer) enqueue(n *news) {
+	if n.queued || n.age != known || len(n.items) == 0 {
+		return
+	}
+	n.queued = true
+	a.ready = append(a.ready, n)
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// later calls f after a time, with a.mu held.
+func (a *announcer) later(after time.Duration, f func()) {
+	time.AfterFunc(after, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.closing {
+			f()
+		}
+	})
+}
+
+// bear lets the news in a new folder begin, some time from now; a.mu is held.
+func (a *announcer) bear(folder inode, hold time.Duration) {
+	n := a.folders[folder]
+	if n == nil || n.age != unborn {
+		return
+	}
+	n.age = fresh
+	a.later(hold, func() {
+		n.age = known
+		a.enqueue(n)
+		a.done(n)
+	})
+}
+
+// take returns the next folder with something to tell, and what; nil when the
+// announcer is to end.
+func (a *announcer) take() (*news, []item) {
+	for {
+		a.mu.Lock()
+		for len(a.ready) > 0 && !a.closing {
+			n := a.ready[0]
+			if a.ready = a.ready[1:]; len(a.ready) == 0 {
+				a.ready = nil
+			}
+			n.queued = false
+			if !a.fs.held.has(n.folder) {
+				a.drop(n)
+				continue
+			}
+			items := n.items[:min(batch, len(n.items))]
+			n.items = n.items[len(items):]
+			if len(items) == 0 {
+				a.done(n)
+				continue
+			}
+			a.mu.Unlock()
+			return n, items
+		}
+		closing := a.closing
+		a.mu.Unlock()
+		if closing {
+			return nil, nil
+		}
+		<-a.wake
+	}
+}
+
+// told takes in that items of a folder's news were told. New folders among
+// them get theirs told after a while.
+func (a *announcer) told(n *news, items []item) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, i := range items {
+		a.settle(n, i)
+		if i.kind != made {
+			continue
+		}
+		if seq, p, ok := i.inode.part(); !ok {
+			a.bear(i.inode, folderHold)
+		} else if p == folderPart {
+			a.bear(i.inode, downloadHold)
+			a.bear(partInode(seq, filesPart), downloadHold)
+		}
+	}
+	a.enqueue(n)
+	a.done(n)
+}
+
+// drop forgets a folder's news, since nobody watches it, and those of the new
+// folders in it; a.mu is held.
+func (a *announcer) drop(n *news) {
+	items := n.items
+	n.items = nil
+	for _, i := range items {
+		a.settle(n, i)
+		if inner := a.folders[i.inode]; i.kind == made && inner != nil && inner.age == unborn {
+			inner.age = known
+			a.drop(inner)
+		}
+	}
+	a.done(n)
+}
+
+// settle counts an item as told, and lets what waits for it follow; a.mu is held.
+func (a *announcer) settle(n *news, i item) {
+	_, p, isPart := i.inode.part()
+	seq := n.seq
+	if isPart {
+		seq, _, _ = i.inode.part()
+	}
+	s := a.stories[seq]
+	if s == nil {
+		return
+	}
+	switch {
+	case i.kind == removed:
+		close(s.settled)
+		delete(a.stories, seq)
+		return
+	case !isPart && s.pending > 0:
+		s.pending--
+	case isPart && p == folderPart:
+		// Told under its own name.
+	}
+	if s.pending == 0 && len(s.after) > 0 {
+		for _, i := range s.after {
+			a.add(partInode(seq, folderPart), seq, i)
+		}
+		s.after = nil
+	}
+	a.tidy(seq)
+}
+
+// done forgets a folder that has nothing to tell and is not new; a.mu is held.
+func (a *announcer) done(n *news) {
+	if len(n.items) == 0 && n.age == known && !n.queued && a.folders[n.folder] == n {
+		delete(a.folders, n.folder)
+	}
+}
+
+// tidy forgets a story that says nothing which the agent does not; a.mu is held.
+func (a *announcer) tidy(seq int64) {
+	s := a.stories[seq]
+	if s == nil || s.waiting || s.removed || s.pending > 0 || len(s.after) > 0 || a.folders[partInode(seq, folderPart)] != nil {
+		return
+	}
+	if d, err := a.fs.agent.BySeq(seq); err == nil && d.Name == s.name {
+		delete(a.stories, seq)
+	}
+}
+
+// tick tells of progress in downloads that somebody may watch.
+func (a *announcer) tick() {
+	watched := a.fs.held.downloads()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	ticked := make(map[int64]time.Time, len(watched))
+	for _, seq := range watched {
+		d, err := a.fs.agent.BySeq(seq)
+		if err != nil {
+			continue
+		}
+		ticked[seq] = d.UpdatedAt
+		if last, ok := a.ticked[seq]; ok && !last.Equal(d.UpdatedAt) {
+			own := partInode(seq, folderPart)
+			if n := a.folders[own]; n == nil || n.age == known && len(n.items) == 0 {
+				a.add(own, seq, item{modified, partInode(seq, progressPart)})
+			}
+		}
+	}
+	a.ticked = ticked
+}
+
+// start begins to announce, until stop or until the mount is gone.
+func (a *announcer) start() error {
+	t, err := newTeller(a)
+	if err != nil {
+		close(a.ended)
+		a.stop()
+		return err
+	}
+	go func() {
+		defer close(a.ended)
+		defer t.thread.close()
+		for {
+			n, items := a.take()
+			if n == nil {
+				return
+			}
+			if err := t.perform(n, items); err != nil {
+				a.fs.log.Debug("cannot announce", "mount", a.fs.path, "err", err)
+			}
+			a.told(n, items)
+		}
+	}()
+	go func() {
+		tick := time.NewTicker(progressInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				a.tick()
+			case <-a.ended:
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+// stop has the announcer end after what it is at, and take in nothing more.
+func (a *announcer) stop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closing = true
+	a.ready, a.folders = nil, make(map[inode]*news)
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// act returns what the announcer is at, if it is the one who asks.
+func (a *announcer) act(h *fuse.InHeader, name string) *act {
+	tid := a.tid.Load()
+	if tid == 0 && h.Pid != 0 && name == a.secret {
+		a.tid.Store(h.Pid)
+		return nil
+	}
+	if tid == 0 || h.Pid != tid {
+		return nil
+	}
+	return a.doing.Load()
+}
