@@ -498,7 +498,7 @@ type latencies struct{ List, Read []float64 }
 
 // latency lists a folder as ls -l does and reads a file as cat does, in turn.
 func latency(args []string) error {
-	const samples = 400
+	const samples = 200
 	var l latencies
 	for range samples {
 		time.Sleep(2 * time.Millisecond)

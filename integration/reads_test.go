@@ -344,13 +344,14 @@ func readThroughout(t *testing.T, w way, remove bool) {
 
 func TestAFileThatIsNotWhatWasPlacedIsAnErrorAndNoHang(t *testing.T) {
 	faults := []struct {
-		what  string
-		spoil func(path string) error
+		what    string
+		shorter bool
+		spoil   func(path string) error
 	}{
-		{"removed", os.Remove},
-		{"truncated", func(path string) error { return os.Truncate(path, 1000) }},
-		{"emptied", func(path string) error { return os.Truncate(path, 0) }},
-		{"appended to", func(path string) error {
+		{"removed", false, os.Remove},
+		{"truncated", true, func(path string) error { return os.Truncate(path, 1000) }},
+		{"emptied", true, func(path string) error { return os.Truncate(path, 0) }},
+		{"appended to", false, func(path string) error {
 			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 			if err != nil {
 				return err
@@ -358,11 +359,11 @@ func TestAFileThatIsNotWhatWasPlacedIsAnErrorAndNoHang(t *testing.T) {
 			_, err = f.WriteString("more")
 			return errors.Join(err, f.Close())
 		}},
-		{"replaced by another", replace(func(path string) error { return os.WriteFile(path, []byte("another"), 0o644) })},
-		{"replaced by a folder", replace(func(path string) error { return os.Mkdir(path, 0o755) })},
-		{"replaced by a pipe", replace(func(path string) error { return syscall.Mkfifo(path, 0o644) })},
-		{"replaced by a symlink", replace(func(path string) error { return os.Symlink("/etc/passwd", path) })},
-		{"replaced by a symlink to its like", replace(func(path string) error { return os.Symlink(path+".old", path) })},
+		{"replaced by another", false, replace(func(path string) error { return os.WriteFile(path, []byte("another"), 0o644) })},
+		{"replaced by a folder", false, replace(func(path string) error { return os.Mkdir(path, 0o755) })},
+		{"replaced by a pipe", false, replace(func(path string) error { return syscall.Mkfifo(path, 0o644) })},
+		{"replaced by a symlink", false, replace(func(path string) error { return os.Symlink("/etc/passwd", path) })},
+		{"replaced by a symlink to its like", false, replace(func(path string) error { return os.Symlink(path+".old", path) })},
 	}
 	inEachWay(t, func(t *testing.T, w way) {
 		s := newSite(t, true)
@@ -388,7 +389,8 @@ func TestAFileThatIsNotWhatWasPlacedIsAnErrorAndNoHang(t *testing.T) {
 						f.Close()
 					}
 				}
-				// One that is open stays open, and gives what there is of it.
+				// One that is open stays open, and gives what there is of it,
+				// and so it may to another reader.
 				name = fmt.Sprintf("open %d.mov", i)
 				f, err := os.Open(filepath.Join(files, name))
 				if err != nil {
@@ -398,19 +400,38 @@ func TestAFileThatIsNotWhatWasPlacedIsAnErrorAndNoHang(t *testing.T) {
 				if err := fault.spoil(filepath.Join(d.Path, name)); err != nil {
 					t.Fatal(err)
 				}
-				if again, err := os.Open(filepath.Join(files, name)); !errors.Is(err, syscall.EIO) {
-					t.Errorf("opened by a second: %v", err)
-					again.Close()
-				}
-				got, err := io.ReadAll(f)
 				sent := make([]byte, size)
 				masvtest.Content(s.cloud.File(link, 2*i+1).Seed, 0, sent)
-				cut := strings.HasPrefix(fault.what, "trunc") || strings.HasPrefix(fault.what, "empt")
-				switch {
-				case cut && !strings.HasPrefix(string(sent), string(got)):
-					t.Errorf("%d bytes that were not sent are read (%v)", len(got), err)
-				case !cut && (err != nil || len(got) < size || string(got[:size]) != string(sent)):
-					t.Errorf("%d bytes are read, %v", len(got), err)
+				check := func(who string, f *os.File) {
+					got, err := io.ReadAll(f)
+					switch {
+					case fault.shorter && !strings.HasPrefix(string(sent), string(got)):
+						t.Errorf("%s reads %d bytes that were not sent (%v)", who, len(got), err)
+					case !fault.shorter && (err != nil || len(got) < size || string(got[:size]) != string(sent)):
+						t.Errorf("%s reads %d bytes, %v", who, len(got), err)
+					}
+				}
+				switch again, err := os.Open(filepath.Join(files, name)); {
+				case err == nil:
+					check("a second reader", again)
+					again.Close()
+				case !errors.Is(err, syscall.EIO):
+					t.Errorf("opened by a second: %v", err)
+				}
+				check("who had it open", f)
+				f.Close()
+				until := time.Now().Add(patience)
+				for err = nil; err == nil; {
+					// It is closed a moment later than close returns.
+					if f, err = os.Open(filepath.Join(files, name)); err == nil {
+						f.Close()
+						if time.Now().After(until) {
+							t.Fatal("it opens although nobody has it open")
+						}
+					}
+				}
+				if !errors.Is(err, syscall.EIO) {
+					t.Errorf("opened when nobody has it open: %v", err)
 				}
 				sameContent(t, filepath.Join(files, "sound.mov"), s.cloud.File(link, len(pkg.Files)-1))
 			})

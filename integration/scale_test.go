@@ -381,7 +381,7 @@ func TestTooManyOpenFilesAreAnErrorAndNoStandstill(t *testing.T) {
 		if open+emfile+enfile != n {
 			t.Errorf("of %d files %d are open, %d were refused with EMFILE, %d with ENFILE, and the others with another error", n, open, emfile, enfile)
 		}
-		if open < 500 {
+		if open < 200 {
 			t.Errorf("only %d files could be opened", open)
 		}
 		// Everything else goes on: who is new at the door, the mount, downloads.

@@ -55,12 +55,6 @@ func (s *site) startIn(w way) (why string) {
 	s.env = append(s.env, "MASVFS_READS="+forced) // the last one counts
 	s.start()
 	s.guard()
-	if _, err := unix.Getxattr(s.mount, "user.masv.reads", nil); err == unix.ENODATA { // XXX until it is there
-		if w == passthrough {
-			return "not yet"
-		}
-		return ""
-	}
 	got := xattr(s.t, s.mount, "user.masv.reads")
 	if w == passthrough && strings.HasPrefix(got, string(ordinary)) {
 		return got
@@ -228,8 +222,8 @@ func compare(got, want io.Reader) error {
 }
 
 // descriptors counts what the agent's process has open, by name; without
-// connections to clients, clouds and its database and the pipes through which
-// it answers reads, of which it keeps some for later.
+// connections to clients, clouds and its database and what it answers reads
+// through (pipes, /dev/null), of which it keeps some for later.
 func (s *site) descriptors() map[string]int {
 	s.t.Helper()
 	folder := fmt.Sprintf("/proc/%d/fd", s.process.Process.Pid)
@@ -240,7 +234,7 @@ func (s *site) descriptors() map[string]int {
 	open := map[string]int{}
 	for _, e := range entries {
 		to, err := os.Readlink(filepath.Join(folder, e.Name()))
-		if err != nil || strings.HasPrefix(to, "socket:") || strings.HasPrefix(to, "pipe:") || strings.HasPrefix(to, s.state+"/") {
+		if err != nil || strings.HasPrefix(to, "socket:") || strings.HasPrefix(to, "pipe:") || to == os.DevNull || strings.HasPrefix(to, s.state+"/") {
 			continue // one that is closed meanwhile is none
 		}
 		open[to]++
