@@ -35,6 +35,9 @@ const deathTime = 20 * time.Second
 var program string // the built binary
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv(readerVariable); how != "" {
+		os.Exit(reader(how, os.Args[1:]))
+	}
 	dir, err := os.MkdirTemp("", "masvfs-integration-")
 	if err != nil {
 		panic(err)
@@ -81,6 +84,8 @@ type site struct {
 	address                        string
 	cloud                          *masvtest.Server
 	extra                          []string
+	under                          []string // the command, if any, that starts the program: prlimit(1), say
+	env                            []string // beside what environment gives
 	process                        *exec.Cmd
 	exited                         chan struct{}
 	log                            *syncBuffer
@@ -175,8 +180,9 @@ func environment(t testing.TB) []string {
 func (s *site) start() {
 	s.t.Helper()
 	s.log = new(syncBuffer)
-	s.process = exec.Command(program, s.args()...)
-	s.process.Env = environment(s.t)
+	command := append(append(slices.Clone(s.under), program), s.args()...)
+	s.process = exec.Command(command[0], command[1:]...)
+	s.process.Env = append(environment(s.t), s.env...)
 	s.process.Stderr = s.log
 	s.process.Stdout = s.log
 	if err := s.process.Start(); err != nil {
