@@ -12,12 +12,22 @@ import (
 	"time"
 )
 
-// need skips a test for which a program is missing.
+// packages say where programs come from, where that is not their name.
+var packages = map[string]string{
+	"ffprobe": "ffmpeg", "fusermount3": "fuse3", "gio": "libglib2.0-bin", "import": "imagemagick", "inotifywait": "inotify-tools",
+	"prlimit": "util-linux", "smbd": "samba", "Xvfb": "xvfb",
+}
+
+// need leaves a test out for which a program is missing.
 func need(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
-			skip(t, "needs "+p+" (apt install inotify-tools libglib2.0-bin xvfb pcmanfm imagemagick samba smbclient ffmpeg)")
+			from := packages[p]
+			if from == "" {
+				from = p
+			}
+			skip(t, fmt.Sprintf("needs %s (apt install %s)", p, from))
 		}
 	}
 }
