@@ -337,11 +337,11 @@ func TestWhatIsRemovedInTheMiddleIsNotAnnouncedAfterItsEnd(t *testing.T) {
 	t.Parallel()
 	s := watchedSite(t)
 	w := s.watch(nil)
-	for round := range 8 {
+	for round := range 5 {
 		name := fmt.Sprint("Short ", round)
 		link, _ := s.addPackage(masvtest.Package{Name: name, Files: small(400, "", "a", "a/b", "c")})
 		id := s.add(link, "")
-		s.until("files are announced", func() bool { return w.count("CLOSE_WRITE", name+"/files") >= 20*round })
+		s.until("files are announced", func() bool { return w.count("CLOSE_WRITE", name+"/files") >= 40*round })
 		if status := s.call("DELETE", "/downloads/"+id, `{"remove_files": true}`, nil); status != 204 {
 			t.Errorf("DELETE answers %d", status)
 		}
