@@ -240,7 +240,7 @@ func (t *teller) do(what act, call func() error) error {
 	return err
 }
 
-// perform tells of some news of a folder.
+// perform tells of some news.
 func (t *teller) perform(n *news, items []item) error {
 	root, err := t.openRoot()
 	if err != nil {
@@ -253,11 +253,25 @@ func (t *teller) perform(n *news, items []item) error {
 		}
 		return nil
 	}
-	walk := act{kind: walked, seq: n.seq}
-	if walk.download = t.nameOf(n.seq); walk.download == "" {
+	for len(items) > 0 {
+		in := items[0].in
+		end := 1
+		for end < len(items) && items[end].in == in {
+			end++
+		}
+		err = errors.Join(err, t.inFolder(root, n.seq, in, items[:end]))
+		items = items[end:]
+	}
+	return err
+}
+
+// inFolder does things in a folder of a download.
+func (t *teller) inFolder(root int, seq int64, in inode, items []item) error {
+	walk := act{kind: walked, seq: seq}
+	if walk.download = t.nameOf(seq); walk.download == "" {
 		return nil // it is being removed
 	}
-	rel, err := t.pathOf(walk.download, n.folder)
+	rel, err := t.pathOf(walk.download, in)
 	if err != nil {
 		return err
 	}
@@ -267,12 +281,21 @@ func (t *teller) perform(n *news, items []item) error {
 	}
 	defer t.close(folder)
 	for _, i := range items {
-		if t.isClosing() || !t.fs.agent.Shown(n.seq) {
+		if t.isClosing() || !t.fs.agent.Shown(seq) {
 			return nil
 		}
 		what := walk
-		what.kind, what.folder, what.inode = i.kind, n.folder, i.inode
-		t.inFolder(folder, what)
+		what.kind, what.folder, what.inode = i.kind, in, i.inode
+		if _, p, ok := i.inode.part(); ok {
+			what.name, what.mode = p.String(), allParts[p-1].mode
+		} else {
+			n, err := t.fs.agent.Stat(t.fs.ctx, i.inode.node())
+			if err != nil {
+				return err
+			}
+			what.name, what.mode = n.Name, nodeAttr(n).mode
+		}
+		t.call(folder, what)
 	}
 	return nil
 }
@@ -316,21 +339,6 @@ func (t *teller) openFolder(at int, rel string, walk act) (fd int, err error) {
 		return err
 	})
 	return fd, err
-}
-
-// inFolder does one thing in a folder that is open.
-func (t *teller) inFolder(folder int, what act) {
-	if _, p, ok := what.inode.part(); ok {
-		what.name = p.String()
-		what.mode = allParts[p-1].mode
-	} else {
-		n, err := t.fs.agent.Stat(t.fs.ctx, what.inode.node())
-		if err != nil {
-			return
-		}
-		what.name, what.mode = n.Name, nodeAttr(n).mode
-	}
-	t.call(folder, what)
 }
 
 // call is the system call of an act in an open folder.

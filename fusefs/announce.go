@@ -28,10 +28,11 @@ import (
 // folder that nobody is in is forgotten by the kernel at once, since its name
 // has no lifetime. Who comes to watch later finds what is there by listing it.
 //
-// The news of each folder are told in the order in which they came. News in
-// one folder do not wait for another's, but for two things: what is in a new
-// folder waits until watchers had time to find it, and a download's new state
-// waits until all that was news in its tree before is told.
+// The news of each folder are told in the order in which they came. New folders
+// are told of together, and then nothing more of their download for a moment:
+// a recursive watcher needs it to watch them, too, before something is told
+// that is in them. A download's new state waits until all that was news in its
+// tree before is told.
 type announcer struct {
 	fs     *FS
 	secret string        // a name by which the thread makes itself known
@@ -48,27 +49,31 @@ type announcer struct {
 	ticked  map[int64]time.Time // of downloads that are watched: what progress was last of
 }
 
-// How long what is in a new folder waits for watchers of the folder above to
-// watch it, too. A recursive watcher needs a moment only, but that can be long
-// on a busy machine; and nobody watches a file system's root as closely as
-// one who waits for a download.
+// How long a download is quiet after a new folder was told of: so long for the
+// folder of the download itself, so long for others, and longer by so much for
+// each thing that watchers may still be busy with, up to so much: what was told
+// before, and what is in the new folders, at all of which some look before they
+// watch.
 const (
-	downloadHold = 500 * time.Millisecond
-	folderHold   = 200 * time.Millisecond
-	// nameWait is how long a new download waits for its package's name, so
-	// that it is not told of by another one first.
-	nameWait = 500 * time.Millisecond
+	downloadHold = time.Second
+	folderHold   = 500 * time.Millisecond
+	itemHold     = time.Millisecond
+	maxHold      = 10 * time.Second
 )
+
+// nameWait is how long a new download waits for its package's name, so that it
+// is not told of by another one first.
+const nameWait = 500 * time.Millisecond
 
 // progressInterval is how often a change of progress is told at most.
 const progressInterval = time.Second
 
-// batch is how many news of a folder are told before it is another's turn.
-const batch = 128
+// batch is how many news are told before it is another folder's turn.
+const batch = 256
 
-// news is what there is to tell in one folder.
+// news is what there is to tell in one folder, or the new folders of a download.
 type news struct {
-	folder inode
+	folder inode // 0: of new folders
 	seq    int64
 	items  []item
 	age    age
@@ -87,6 +92,7 @@ const (
 // item is one thing to tell.
 type item struct {
 	kind  actKind
+	in    inode // the folder
 	inode inode
 }
 
@@ -95,6 +101,9 @@ type story struct {
 	seq     int64
 	name    string // which watchers know it by
 	waiting bool   // it is not introduced yet
+	births  *news  // its new folders
+	quiet   bool   // a new folder was just told of
+	told    int    // things since it was last quiet
 	pending int    // news in its tree
 	after   []item // of its own folder, which wait for those
 	removed bool
@@ -153,7 +162,7 @@ func (a *announcer) tell(e fetch.Event) {
 			a.introduce(s)
 			return
 		}
-		a.add(rootInode, e.Seq, item{renamed, own})
+		a.add(rootInode, e.Seq, item{renamed, rootInode, own})
 	case fetch.Appeared:
 		a.appeared(e)
 	case fetch.Changed:
@@ -161,12 +170,12 @@ func (a *announcer) tell(e fetch.Event) {
 			return
 		}
 		s := a.story(e.Seq, e.Name)
-		items := []item{{modified, partInode(e.Seq, statePart)}}
+		items := []item{{modified, own, partInode(e.Seq, statePart)}}
 		switch {
 		case e.State == fetch.Failed:
-			items = append(items, item{made, partInode(e.Seq, errorPart)})
+			items = append(items, item{made, own, partInode(e.Seq, errorPart)})
 		case e.Was == fetch.Failed:
-			items = append(items, item{gone, partInode(e.Seq, errorPart)})
+			items = append(items, item{gone, own, partInode(e.Seq, errorPart)})
 		}
 		if s.pending > 0 {
 			s.after = append(s.after, items...)
@@ -184,9 +193,10 @@ func (a *announcer) tell(e fetch.Event) {
 				delete(a.folders, i)
 			}
 		}
+		s.births.items = nil
 		s.removed, s.failed, s.pending, s.after = true, e.State == fetch.Failed, 0, nil
 		s.settled = make(chan struct{})
-		a.add(rootInode, e.Seq, item{removed, own})
+		a.add(rootInode, e.Seq, item{removed, rootInode, own})
 	}
 }
 
@@ -194,7 +204,7 @@ func (a *announcer) tell(e fetch.Event) {
 func (a *announcer) story(seq int64, name string) *story {
 	s := a.stories[seq]
 	if s == nil {
-		s = &story{seq: seq, name: name}
+		s = &story{seq: seq, name: name, births: &news{seq: seq}}
 		a.stories[seq] = s
 	}
 	return s
@@ -204,7 +214,7 @@ func (a *announcer) story(seq int64, name string) *story {
 func (a *announcer) introduce(s *story) {
 	if s.waiting && !s.removed {
 		s.waiting = false
-		a.add(rootInode, s.seq, item{made, partInode(s.seq, folderPart)})
+		a.add(rootInode, s.seq, item{made, rootInode, partInode(s.seq, folderPart)})
 	}
 }
 
@@ -219,11 +229,14 @@ func (a *announcer) appeared(e fetch.Event) {
 		return
 	}
 	i := inodeOf(fetch.Node{ID: e.Node, Seq: e.Seq})
-	if e.Dir {
-		a.expect(i, e.Seq)
-	}
 	s.pending++
-	a.add(folder, e.Seq, item{made, i})
+	if !e.Dir {
+		a.add(folder, e.Seq, item{made, folder, i})
+		return
+	}
+	a.expect(i, e.Seq)
+	s.births.items = append(s.births.items, item{made, folder, i})
+	a.enqueue(s.births)
 }
 
 // expect makes a folder one that is news itself; a.mu is held.
@@ -244,9 +257,12 @@ func (a *announcer) add(folder inode, seq int64, i item) {
 	a.enqueue(n)
 }
 
-// enqueue has a folder's news told, unless they must wait; a.mu is held.
+// enqueue has news told, unless they must wait; a.mu is held.
 func (a *announcer) enqueue(n *news) {
 	if n.queued || n.age != known || len(n.items) == 0 {
+		return
+	}
+	if s := a.stories[n.seq]; n.folder != rootInode && s != nil && s.quiet {
 		return
 	}
 	n.queued = true
@@ -268,22 +284,38 @@ func (a *announcer) later(after time.Duration, f func()) {
 	})
 }
 
-// bear lets the news in a new folder begin, some time from now; a.mu is held.
-func (a *announcer) bear(folder inode, hold time.Duration) {
-	n := a.folders[folder]
-	if n == nil || n.age != unborn {
-		return
+// hush tells nothing of a download for a while: new folders of it, which are
+// fresh, were told of. What is in them follows then; a.mu is held.
+func (a *announcer) hush(s *story, hold time.Duration) {
+	begun := time.Now()
+	hold += time.Duration(s.told) * itemHold
+	s.quiet, s.told = true, 0
+	var end func()
+	end = func() {
+		// More may have come meanwhile.
+		enough := min(maxHold, hold+time.Duration(s.pending)*itemHold)
+		if left := enough - time.Since(begun); left > 0 {
+			a.later(left, end)
+			return
+		}
+		s.quiet = false
+		for _, n := range a.folders {
+			if n.seq != s.seq || n.folder == rootInode {
+				continue
+			}
+			if n.age == fresh {
+				n.age = known
+			}
+			a.enqueue(n)
+			a.done(n)
+		}
+		a.enqueue(s.births)
+		a.tidy(s.seq)
 	}
-	n.age = fresh
-	a.later(hold, func() {
-		n.age = known
-		a.enqueue(n)
-		a.done(n)
-	})
+	end()
 }
 
-// take returns the next folder with something to tell, and what; nil when the
-// announcer is to end.
+// take returns news to tell; nil when the announcer is to end.
 func (a *announcer) take() (*news, []item) {
 	for {
 		a.mu.Lock()
@@ -293,18 +325,14 @@ func (a *announcer) take() (*news, []item) {
 				a.ready = nil
 			}
 			n.queued = false
-			if !a.fs.held.has(n.folder) {
-				a.drop(n)
-				continue
+			if s := a.stories[n.seq]; n.folder != rootInode && s != nil && s.quiet {
+				continue // it has become so since
 			}
-			items := n.items[:min(batch, len(n.items))]
-			n.items = n.items[len(items):]
-			if len(items) == 0 {
-				a.done(n)
-				continue
+			if items := a.choose(n); len(items) > 0 {
+				a.mu.Unlock()
+				return n, items
 			}
-			a.mu.Unlock()
-			return n, items
+			a.done(n)
 		}
 		closing := a.closing
 		a.mu.Unlock()
@@ -315,46 +343,90 @@ func (a *announcer) take() (*news, []item) {
 	}
 }
 
-// told takes in that items of a folder's news were told. New folders among
-// them get theirs told after a while.
+// choose takes from news what is to be told now. What nobody can watch is
+// dropped; a.mu is held.
+func (a *announcer) choose(n *news) []item {
+	if n.folder != 0 {
+		items := n.items[:min(batch, len(n.items))]
+		n.items = n.items[len(items):]
+		if a.fs.held.has(n.folder) {
+			return items
+		}
+		for _, i := range append(items, n.items...) {
+			a.drop(n, i)
+		}
+		n.items = nil
+		return nil
+	}
+	all := n.items
+	n.items = nil
+	var now []item
+	for _, i := range all {
+		in := a.folders[i.in]
+		switch {
+		case in != nil && in.age != known:
+			n.items = append(n.items, i)
+		case a.fs.held.has(i.in):
+			now = append(now, i)
+		default:
+			a.drop(n, i)
+		}
+	}
+	return now
+}
+
+// drop forgets an item that nobody can watch, and, if it is a new folder, that
+// it is one; a.mu is held.
+func (a *announcer) drop(n *news, i item) {
+	if inner := a.folders[i.inode]; i.kind == made && inner != nil && inner.age == unborn {
+		inner.age = known
+		a.enqueue(inner)
+		a.done(inner)
+	}
+	a.settle(n.seq, i)
+}
+
+// told takes in that items were told.
 func (a *announcer) told(n *news, items []item) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, i := range items {
-		a.settle(n, i)
-		if i.kind != made {
-			continue
+		if i.kind == made {
+			a.bear(i)
 		}
-		if seq, p, ok := i.inode.part(); !ok {
-			a.bear(i.inode, folderHold)
-		} else if p == folderPart {
-			a.bear(i.inode, downloadHold)
-			a.bear(partInode(seq, filesPart), downloadHold)
-		}
+		a.settle(n.seq, i)
+	}
+	if s := a.stories[n.seq]; n.folder == 0 && s != nil {
+		a.hush(s, folderHold)
 	}
 	a.enqueue(n)
 	a.done(n)
 }
 
-// drop forgets a folder's news, since nobody watches it, and those of the new
-// folders in it; a.mu is held.
-func (a *announcer) drop(n *news) {
-	items := n.items
-	n.items = nil
-	for _, i := range items {
-		a.settle(n, i)
-		if inner := a.folders[i.inode]; i.kind == made && inner != nil && inner.age == unborn {
-			inner.age = known
-			a.drop(inner)
+// bear makes a new folder that was told of a fresh one; a.mu is held.
+func (a *announcer) bear(i item) {
+	seq, p, isPart := i.inode.part()
+	if !isPart {
+		if n := a.folders[i.inode]; n != nil {
+			n.age = fresh
+		}
+		return
+	}
+	s := a.stories[seq]
+	if p != folderPart || s == nil {
+		return
+	}
+	for _, part := range []part{folderPart, filesPart} {
+		if n := a.folders[partInode(seq, part)]; n != nil {
+			n.age = fresh
 		}
 	}
-	a.done(n)
+	a.hush(s, downloadHold)
 }
 
 // settle counts an item as told, and lets what waits for it follow; a.mu is held.
-func (a *announcer) settle(n *news, i item) {
-	_, p, isPart := i.inode.part()
-	seq := n.seq
+func (a *announcer) settle(seq int64, i item) {
+	_, _, isPart := i.inode.part()
 	if isPart {
 		seq, _, _ = i.inode.part()
 	}
@@ -362,19 +434,18 @@ func (a *announcer) settle(n *news, i item) {
 	if s == nil {
 		return
 	}
-	switch {
-	case i.kind == removed:
+	if i.kind == removed {
 		close(s.settled)
 		delete(a.stories, seq)
 		return
-	case !isPart && s.pending > 0:
-		s.pending--
-	case isPart && p == folderPart:
-		// Told under its own name.
 	}
-	if s.pending == 0 && len(s.after) > 0 {
+	s.told++
+	if !isPart && s.pending > 0 {
+		s.pending--
+	}
+	if s.pending == 0 {
 		for _, i := range s.after {
-			a.add(partInode(seq, folderPart), seq, i)
+			a.add(i.in, seq, i)
 		}
 		s.after = nil
 	}
@@ -383,7 +454,7 @@ func (a *announcer) settle(n *news, i item) {
 
 // done forgets a folder that has nothing to tell and is not new; a.mu is held.
 func (a *announcer) done(n *news) {
-	if len(n.items) == 0 && n.age == known && !n.queued && a.folders[n.folder] == n {
+	if n.folder != 0 && len(n.items) == 0 && n.age == known && !n.queued && a.folders[n.folder] == n {
 		delete(a.folders, n.folder)
 	}
 }
@@ -391,7 +462,7 @@ func (a *announcer) done(n *news) {
 // tidy forgets a story that says nothing which the agent does not; a.mu is held.
 func (a *announcer) tidy(seq int64) {
 	s := a.stories[seq]
-	if s == nil || s.waiting || s.removed || s.pending > 0 || len(s.after) > 0 || a.folders[partInode(seq, folderPart)] != nil {
+	if s == nil || s.waiting || s.removed || s.quiet || s.pending > 0 || len(s.after) > 0 || a.folders[partInode(seq, folderPart)] != nil {
 		return
 	}
 	if d, err := a.fs.agent.BySeq(seq); err == nil && d.Name == s.name {
@@ -414,7 +485,7 @@ func (a *announcer) tick() {
 		if last, ok := a.ticked[seq]; ok && !last.Equal(d.UpdatedAt) {
 			own := partInode(seq, folderPart)
 			if n := a.folders[own]; n == nil || n.age == known && len(n.items) == 0 {
-				a.add(own, seq, item{modified, partInode(seq, progressPart)})
+				a.add(own, seq, item{modified, own, partInode(seq, progressPart)})
 			}
 		}
 	}

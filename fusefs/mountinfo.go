@@ -85,6 +85,23 @@ func servedBy(path string) string {
 	return pid
 }
 
+// ReadsOf returns how the agent that serves the mount at path has files read,
+// as FS.Reads does.
+func ReadsOf(path string) (how string, err error) {
+	if mounted, err := Mounted(path); err != nil || !mounted {
+		return "", errors.Join(err, os.ErrNotExist)
+	}
+	err = ask(func() error {
+		var buf [512]byte
+		n, err := unix.Getxattr(path, readsXattr, buf[:])
+		if err == nil {
+			how = string(buf[:n])
+		}
+		return err
+	})
+	return how, err
+}
+
 // ask calls into another process's mount, and gives up where that hangs.
 func ask(f func() error) error {
 	answer := make(chan error, 1)

@@ -82,26 +82,43 @@ func (p *passthrough) why(device uint64) string {
 }
 
 // Reads tells how files of the first destination are read, and why: by the
-// kernel itself ("passthrough"), or through this process ("ordinary").
-func (m *FS) Reads() string {
-	why := m.readsWhy()
-	if why == "" {
-		return "passthrough"
-	}
-	return "ordinary: " + why
-}
+// kernel itself ("passthrough"), or through this process ("ordinary: why").
+func (m *FS) Reads() string { return m.passthrough.reads(m.statfsPath) }
 
-// readsWhy tries it with a file without a name at the destination.
-func (m *FS) readsWhy() string {
-	f, err := trialFile(m.statfsPath)
+// reads tries it with a file without a name in a folder.
+func (p *passthrough) reads(folder string) string {
+	f, err := trialFile(folder)
 	if err != nil {
-		return "it cannot be tried: " + err.Error()
+		return "ordinary: it cannot be tried: " + err.Error()
 	}
 	defer f.Close()
-	if id := m.passthrough.offer(f); id != 0 {
-		m.passthrough.withdraw(id)
+	if id := p.offer(f); id != 0 {
+		p.withdraw(id)
 	}
-	return m.passthrough.why(deviceOf(f))
+	if why := p.why(deviceOf(f)); why != "" {
+		return "ordinary: " + why
+	}
+	return "passthrough"
+}
+
+// TryReads returns what FS.Reads would say of a mount that this process makes,
+// for files in a folder that exists. It makes one for that moment, which is
+// empty and in a temporary folder.
+func TryReads(folder string, ordinary bool) (how string, err error) {
+	at, err := os.MkdirTemp("", "masvfs-trial-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.Remove(at)) }()
+	trial, err := fuse.NewServer(refusing(), at, &fuse.MountOptions{
+		DirectMount: os.Geteuid() == 0, FsName: "masvfs", Name: "masvfs", MaxStackDepth: stackDepth,
+	})
+	if err != nil {
+		return "", err
+	}
+	go trial.Serve()
+	defer func() { err = errors.Join(err, trial.Unmount()) }()
+	return newPassthrough(trial, ordinary).reads(folder), nil
 }
 
 // trialFile opens a file on the file system of a folder, one without a name if possible.

@@ -233,7 +233,7 @@ func readAll(b *testing.B, folder string) {
 
 // dropCaches has the kernel forget all names, inodes and bytes.
 func dropCaches(b *testing.B) {
-	tool(b, "sh", "-c", "sync && echo 3 > /proc/sys/vm/drop_caches")
+	run(b, "sh", "-c", "sync && echo 3 > /proc/sys/vm/drop_caches")
 }
 
 // listed runs a tool that lists at least n names and returns its seconds.

@@ -29,6 +29,9 @@ import (
 // patience is how long a test waits for what should come; reaching it is a failure.
 const patience = time.Minute
 
+// deathTime is how long a killed process may take to be gone.
+const deathTime = 20 * time.Second
+
 var program string // the built binary
 
 func TestMain(m *testing.M) {
@@ -86,6 +89,7 @@ type site struct {
 	process                        *exec.Cmd
 	exited                         chan struct{}
 	log                            *syncBuffer
+	last                           []func() // run by clear when nobody can wait in the mount any more
 }
 
 // syncBuffer is a log that can be read while it is written.
@@ -127,14 +131,26 @@ func newSite(t testing.TB, withMount bool, extra ...string) *site {
 	return s
 }
 
-// clear ends what a failed test has left running or mounted.
+// clear ends what a failed test has left running or mounted. The mount is
+// aborted, so that even an agent that waits in its own mount goes, and whoever
+// waits for an answer gets an error.
 func (s *site) clear() {
 	if s.process != nil {
 		s.process.Process.Kill()
-		<-s.exited
+		select {
+		case <-s.exited:
+		case <-time.After(deathTime):
+			s.t.Errorf("the agent is not dead %v after SIGKILL", deathTime)
+		}
 	}
 	if s.mount != "" {
-		syscall.Unmount(s.mount, 2 /* MNT_DETACH */)
+		syscall.Unmount(s.mount, syscall.MNT_FORCE|syscall.MNT_DETACH)
+	}
+	if s.process != nil {
+		<-s.exited
+	}
+	for _, f := range slices.Backward(s.last) {
+		f()
 	}
 	if s.t.Failed() && s.log != nil {
 		s.t.Logf("the agent's log:\n%s", s.log)
@@ -342,7 +358,7 @@ func sameContent(t testing.TB, path string, f masvtest.File) {
 		return
 	}
 	want := masvtest.Reader(f.Seed, f.Size)
-	a, b := make([]byte, 1<<20), make([]byte, 1<<20)
+	a, b := make([]byte, min(f.Size, 1<<20)), make([]byte, min(f.Size, 1<<20))
 	for off := int64(0); off < f.Size; {
 		n, _ := io.ReadFull(got, a)
 		io.ReadFull(want, b[:n])

@@ -28,7 +28,7 @@ var readers = map[string]func(args []string) error{
 	"mapped":       func(args []string) error { return printSum(args[0], mapped(unix.MAP_PRIVATE)) },
 	"mapped again": func(args []string) error { return printSum(args[0], mapped(unix.MAP_SHARED)) },
 	"sent":         func(args []string) error { return printSum(args[0], sent) },
-	"held":         held,
+	"held":         keepOpen,
 	"all open":     allOpen,
 	"sequential":   sequential,
 	"at random":    atRandom,
@@ -109,9 +109,9 @@ func sent(f *os.File, size int, w io.Writer) error {
 	return errors.Join(err, <-failed)
 }
 
-// held opens and maps a file, says so, and once it is told to go on prints the
+// keepOpen opens and maps a file, says so, and once it is told to go on prints the
 // sum of what it reads and the sum of what is mapped.
-func held(args []string) error {
+func keepOpen(args []string) error {
 	f, err := os.Open(args[0])
 	if err != nil {
 		return err

@@ -58,30 +58,30 @@ func TestToolsReadInTheMountWhatIsOnDisk(t *testing.T) {
 	// Each is given the folder on disk, the one in the mount and one of its own.
 	tools := map[string]func(t *testing.T, disk, mount, own string){
 		"cp -a": func(t *testing.T, disk, mount, own string) {
-			tool(t, "cp", "-a", mount, own+"/copy")
+			run(t, "cp", "-a", mount, own+"/copy")
 			sameTree(t, own+"/copy", disk)
 		},
 		"rsync -a": func(t *testing.T, disk, mount, own string) {
-			tool(t, "rsync", "-a", mount+"/", own+"/copy")
+			run(t, "rsync", "-a", mount+"/", own+"/copy")
 			sameTree(t, own+"/copy", disk)
 			// By rsync's own check there is nothing left to do.
-			if left := tool(t, "rsync", "-rtn", "--checksum", "--omit-dir-times", "--itemize-changes", mount+"/", disk); left != "" {
+			if left := run(t, "rsync", "-rtn", "--checksum", "--omit-dir-times", "--itemize-changes", mount+"/", disk); left != "" {
 				t.Errorf("rsync finds differences: %s", left)
 			}
 		},
 		"tar": func(t *testing.T, disk, mount, own string) {
-			tool(t, "tar", "-C", mount, "--format=posix", "-cf", own+"/all.tar", ".")
+			run(t, "tar", "-C", mount, "--format=posix", "-cf", own+"/all.tar", ".")
 			if err := os.Mkdir(own+"/copy", 0o755); err != nil {
 				t.Fatal(err)
 			}
-			tool(t, "tar", "-C", own+"/copy", "-xf", own+"/all.tar")
+			run(t, "tar", "-C", own+"/copy", "-xf", own+"/all.tar")
 			sameTree(t, own+"/copy", disk)
 		},
 		"sha256sum":       sameOutput("sh", "-c", `cd "$0" && find . -type f -print0 | sort -z | xargs -0 sha256sum`),
 		"git hash-object": sameOutput("sh", "-c", `cd "$0" && find . -type f | sort | git hash-object --no-filters --stdin-paths`),
 		"dd iflag=direct": func(t *testing.T, disk, mount, own string) {
 			for _, rel := range tree(t, disk) {
-				tool(t, "dd", "iflag=direct", "bs=64K", "status=none", "if="+filepath.Join(mount, rel), "of="+own+"/copy")
+				run(t, "dd", "iflag=direct", "bs=64K", "status=none", "if="+filepath.Join(mount, rel), "of="+own+"/copy")
 				sameBytes(t, own+"/copy", filepath.Join(disk, rel))
 			}
 		},
@@ -118,7 +118,7 @@ func TestToolsReadInTheMountWhatIsOnDisk(t *testing.T) {
 // addMovie adds a movie, with its index at the end, as cameras write it.
 func addMovie(t *testing.T, p *masvtest.Package, folder string) {
 	movie := filepath.Join(folder, "movie.mov")
-	tool(t, "ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=3", "-c:v", "mpeg4", movie)
+	run(t, "ffmpeg", "-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=3", "-c:v", "mpeg4", movie)
 	addLocal(t, p, movie)
 }
 
@@ -126,7 +126,7 @@ func addMovie(t *testing.T, p *masvtest.Package, folder string) {
 // fio verifies.
 func addChecked(t *testing.T, p *masvtest.Package, folder string) {
 	checked := filepath.Join(folder, "checked.bin")
-	tool(t, "fio", append(fioJob(checked), "--rw=write", "--do_verify=0")...)
+	run(t, "fio", append(fioJob(checked), "--rw=write", "--do_verify=0")...)
 	addLocal(t, p, checked)
 }
 
@@ -140,7 +140,7 @@ func verified(more string) func(t *testing.T, disk, mount, own string) {
 		if v, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil && strings.TrimSpace(string(v)) == "2" {
 			skip(t, "io_uring is switched off here (sysctl kernel.io_uring_disabled)")
 		}
-		tool(t, "fio", append(fioJob(mount+"/made/checked.bin"), "--rw=randread", "--ioengine=io_uring", "--iodepth=32",
+		run(t, "fio", append(fioJob(mount+"/made/checked.bin"), "--rw=randread", "--ioengine=io_uring", "--iodepth=32",
 			"--readonly", "--allow_file_create=0", more)...)
 	}
 }
@@ -151,7 +151,7 @@ func sameOutput(name string, args ...string) func(t *testing.T, disk, mount, own
 	return func(t *testing.T, disk, mount, _ string) {
 		in := func(folder string) string {
 			if name == "sh" {
-				return tool(t, name, append(args, folder)...)
+				return run(t, name, append(args, folder)...)
 			}
 			var all []string
 			for _, a := range args {
@@ -160,7 +160,7 @@ func sameOutput(name string, args ...string) func(t *testing.T, disk, mount, own
 				}
 				all = append(all, a)
 			}
-			return tool(t, name, all...)
+			return run(t, name, all...)
 		}
 		if got, want := in(mount), in(disk); got != want || want == "" {
 			t.Errorf("in the mount it prints\n%s\non disk\n%s", got, want)

@@ -97,7 +97,7 @@ func (s *site) fetch(p masvtest.Package) download {
 func TestInodeNumbersAreTheirOwnAndTheSameAfterARestart(t *testing.T) {
 	s, n := manyFiles(t)
 	numbers := func() []string {
-		lines := strings.Split(strings.TrimSpace(tool(t, "find", s.mount, "-printf", `%i %P\n`)), "\n")
+		lines := strings.Split(strings.TrimSpace(run(t, "find", s.mount, "-printf", `%i %P\n`)), "\n")
 		slices.Sort(lines)
 		return lines
 	}
@@ -115,7 +115,7 @@ func TestInodeNumbersAreTheirOwnAndTheSameAfterARestart(t *testing.T) {
 		seen[ino] = path
 	}
 	// What a listing says is what stat says.
-	listed := strings.Split(strings.TrimSpace(tool(t, "ls", "-iU", filepath.Join(s.mount, manyName, "files", "frames"))), "\n")
+	listed := strings.Split(strings.TrimSpace(run(t, "ls", "-iU", filepath.Join(s.mount, manyName, "files", "frames"))), "\n")
 	for _, line := range listed {
 		ino, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if want := filepath.Join(manyName, "files", "frames", name); seen[ino] != want {
@@ -240,7 +240,7 @@ func TestInodesThatTheKernelKnowsCostNoMemory(t *testing.T) {
 		s, n := manyFiles(t)
 		s.startReading(w)
 		// What starting and a first listing take is none of the inodes'.
-		tool(t, "ls", "-l", filepath.Join(s.mount, manyName, "files", "reels", fmt.Sprintf("reel %04d", n/4/250)))
+		run(t, "ls", "-l", filepath.Join(s.mount, manyName, "files", "reels", fmt.Sprintf("reel %04d", n/4/250)))
 		before := s.memory()
 		bound := before + noise + int64(n)*perInode
 		t.Logf("before: %.1f MiB", mib(before))
@@ -258,19 +258,19 @@ func TestInodesThatTheKernelKnowsCostNoMemory(t *testing.T) {
 				t.Errorf("%s it takes %.1f MiB, %.0f bytes an inode; %.1f MiB are allowed", what, mib(now), float64(now-before)/float64(n), mib(bound))
 			}
 		}
-		if found := strings.Count(tool(t, "find", s.mount), "\n"); found < n {
+		if found := strings.Count(run(t, "find", s.mount), "\n"); found < n {
 			t.Errorf("only %d of %d are found", found, n)
 		}
 		check("after find")
-		if found := strings.Count(tool(t, "ls", "-lR", s.mount), "\n"); found < n {
+		if found := strings.Count(run(t, "ls", "-lR", s.mount), "\n"); found < n {
 			t.Errorf("only %d of %d are listed", found, n)
 		}
 		check("after ls -lR")
 		if os.Geteuid() == 0 {
-			tool(t, "sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
+			run(t, "sh", "-c", "echo 2 > /proc/sys/vm/drop_caches")
 			check("after the kernel has forgotten them")
 			// Forgotten is not lost.
-			if found := strings.Count(tool(t, "find", s.mount), "\n"); found < n {
+			if found := strings.Count(run(t, "find", s.mount), "\n"); found < n {
 				t.Errorf("only %d of %d are found again", found, n)
 			}
 			check("after another find")
@@ -356,7 +356,7 @@ func (s *site) settled() map[string]int {
 }
 
 func TestTooManyOpenFilesAreAnErrorAndNoStandstill(t *testing.T) {
-	needTool(t, "prlimit")
+	need(t, "prlimit")
 	inEachWay(t, func(t *testing.T, w way) {
 		const n = 10_000
 		s, _ := manyFiles(t)
@@ -388,10 +388,10 @@ func TestTooManyOpenFilesAreAnErrorAndNoStandstill(t *testing.T) {
 		if out, err := s.masvfs("ls"); err != nil || !strings.Contains(out, manyName) {
 			t.Errorf("masvfs ls: %q, %v", out, err)
 		}
-		if state := tool(t, "cat", filepath.Join(s.mount, manyName, "state")); state != "complete\n" {
+		if state := run(t, "cat", filepath.Join(s.mount, manyName, "state")); state != "complete\n" {
 			t.Errorf("state holds %q", state)
 		}
-		tool(t, "ls", "-l", filepath.Join(folder, "frames"))
+		run(t, "ls", "-l", filepath.Join(folder, "frames"))
 		id := s.add(link, "")
 		var d download
 		s.until("another download ends", func() bool { d = s.get(id); return d.State != "transferring" })

@@ -100,10 +100,10 @@ func xattr(t testing.TB, path, name string) string {
 	return string(value[:n])
 }
 
-// tool runs a program of the machine and returns what it prints.
-func tool(t testing.TB, name string, args ...string) string {
+// run runs a program of the machine and returns what it prints.
+func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	needTool(t, name)
+	need(t, name)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -114,20 +114,6 @@ func tool(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, &errs)
 	}
 	return out.String()
-}
-
-// packages say where tools come from, where that is not their name.
-var packages = map[string]string{"ffprobe": "ffmpeg", "prlimit": "util-linux", "fusermount3": "fuse3"}
-
-func needTool(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		from := packages[name]
-		if from == "" {
-			from = name
-		}
-		skip(t, fmt.Sprintf("needs %s (apt install %s)", name, from))
-	}
 }
 
 // needRoot leaves a test out that only root can do.

@@ -9,7 +9,7 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"masvfs/fetch/dirent"
 )
 
 // folder is an open folder: the inbox, or one of the two inside it. Nothing
@@ -76,15 +76,8 @@ func (f *folder) inner(name string) (*folder, error) {
 	return in, nil
 }
 
-// sync makes what was done to the folder's names durable. File systems that
-// cannot do so for a folder say EINVAL or ENOTSUP, and are taken at their word.
-func (f *folder) sync() error {
-	err := f.dir.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil
-	}
-	return err
-}
+// sync makes what was done to the folder's names durable.
+func (f *folder) sync() error { return dirent.Sync(f.dir) }
 
 // sight returns what stands under a name, without following a link.
 func (f *folder) sight(name string) (sight, error) {
@@ -154,50 +147,14 @@ func (f *folder) holds(name string, data []byte) bool {
 }
 
 // move gives a file another name, and never replaces what has that name
-// already: that is fs.ErrExist. Where the file system cannot rename so, the
-// file is linked and unlinked; where it cannot do that either, the name is
-// looked up first, which leaves a gap that only another writer of accepted/
-// or rejected/, both of mode 0700, could fall into.
+// already: that is fs.ErrExist. The gap that dirent.MoveFile leaves on some
+// file systems is open only to another writer of accepted/ or rejected/, both
+// of mode 0700.
 func move(from *folder, name string, to *folder, target string) error {
-	err := renameNoReplace(from.dir, name, to.dir, target)
-	if unsupported(err) {
-		err = unix.Linkat(int(from.dir.Fd()), name, int(to.dir.Fd()), target, 0)
-		switch {
-		case err == nil:
-			if err := from.root.Remove(name); err != nil {
-				return errors.Join(err, to.root.Remove(target))
-			}
-			return nil
-		case errors.Is(err, fs.ErrExist):
-		default:
-			if _, e := to.root.Lstat(target); e == nil {
-				err = fs.ErrExist
-			} else {
-				err = unix.Renameat(int(from.dir.Fd()), name, int(to.dir.Fd()), target)
-			}
-		}
-	}
-	if errors.Is(err, fs.ErrExist) && sameFile(from, name, to, target) {
-		// A crash came between linking and unlinking.
-		return from.root.Remove(name)
-	}
-	if err != nil {
+	if err := dirent.Native.MoveFile(from.dir, name, to.dir, target); err != nil {
 		return &os.LinkError{Op: "rename", Old: name, New: target, Err: err}
 	}
 	return nil
-}
-
-func unsupported(err error) bool {
-	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EOPNOTSUPP)
-}
-
-func sameFile(a *folder, name string, b *folder, other string) bool {
-	one, err := a.root.Lstat(name)
-	if err != nil {
-		return false
-	}
-	two, err := b.root.Lstat(other)
-	return err == nil && os.SameFile(one, two)
 }
 
 // is reports whether f is the folder that info describes.

@@ -2,7 +2,6 @@ package watcher
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -72,19 +71,5 @@ func TestAFileWrittenToWhileItIsMovedIsNoticedAndPutBack(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestMoveNeverReplaces(t *testing.T) {
-	w, to, _ := moving(t)
-	there := filepath.Join(w.folder, accepted, "x.masvlink")
-	if err := os.WriteFile(there, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := move(w.inbox, "x.masvlink", to, "x.masvlink"); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("move onto a file: %v, want fs.ErrExist", err)
-	}
-	if got, err := os.ReadFile(there); err != nil || string(got) != "mine" {
-		t.Errorf("the file that was there holds %q, %v", got, err)
 	}
 }

@@ -73,8 +73,3 @@ func sightOf(info fs.FileInfo) sight {
 	}
 	return s
 }
-
-// renameNoReplace is renameat2(2) with RENAME_NOREPLACE.
-func renameNoReplace(from *os.File, name string, to *os.File, target string) error {
-	return unix.Renameat2(int(from.Fd()), name, int(to.Fd()), target, unix.RENAME_NOREPLACE)
-}

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // writerOf cannot tell here: files must settle.
@@ -24,6 +22,3 @@ func sightOf(info fs.FileInfo) sight {
 	}
 	return s
 }
-
-// renameNoReplace sends the caller to its fall-back.
-func renameNoReplace(*os.File, string, *os.File, string) error { return unix.ENOSYS }

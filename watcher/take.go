@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"masvfs/fetch/dirent"
 	"masvfs/fetch/pathname"
 )
 
@@ -140,7 +141,7 @@ func (w *Watcher) takeAway(name string, seen sight, v verdict) error {
 func (w *Watcher) place(name string, to *folder, reason string) (target string, err error) {
 	for n := 1; n <= maxNumber; n++ {
 		target = numbered(name, n)
-		if _, err := to.root.Lstat(target); err == nil && !sameFile(w.inbox, name, to, target) {
+		if _, err := to.root.Lstat(target); err == nil && !dirent.Same(w.inbox.dir, name, to.dir, target) {
 			continue
 		}
 		if reason != "" {

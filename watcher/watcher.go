@@ -27,13 +27,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
 	"masvfs/fetch"
+	"masvfs/fetch/dirent"
 )
 
 // Agent is what the inbox needs of fetch.Agent. An origin is the identity of a
@@ -167,7 +167,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) serve(ctx context.Context) error {
 	defer w.close()
 	// Link files hold secrets, so an inbox made here is its owner's alone.
-	if err := os.MkdirAll(w.folder, 0o700); err != nil {
+	if err := dirent.MakeFolder(w.folder, 0o700); err != nil {
 		return fmt.Errorf("make inbox: %w", err)
 	}
 	if err := w.attach(); err != nil {

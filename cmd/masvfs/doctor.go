@@ -96,6 +96,9 @@ func diagnose(s *settings) []finding {
 			found = append(found, emptyFolder(s.mount))
 		}
 	}
+	if s.mount != "" && fusefs.Available() == nil {
+		found = append(found, reads(s))
+	}
 	if s.allowOther && os.Geteuid() != 0 && !fuseConfAllowsOther() {
 		add("allow-other", "problem", "/etc/fuse.conf does not let users say --allow-other", "add the line user_allow_other to /etc/fuse.conf")
 	}
@@ -105,6 +108,26 @@ func diagnose(s *settings) []finding {
 	}
 	found = append(found, private(s.state)...)
 	return append(found, inotify())
+}
+
+// reads says how files are read through the mount: by the word of the agent
+// that serves it, or as a trial shows.
+func reads(s *settings) finding {
+	how, err := fusefs.ReadsOf(s.mount)
+	if err != nil {
+		folder := s.roots[0]
+		for folder != "/" && errors.Is(unix.Access(folder, unix.F_OK), fs.ErrNotExist) {
+			folder = filepath.Dir(folder)
+		}
+		how, err = fusefs.TryReads(folder, s.ordinaryReads)
+	}
+	switch {
+	case err != nil:
+		return finding{"reads", "warning", fmt.Sprintf("a trial mount failed: %v", err), "see what fuse and mount say above"}
+	case how == "passthrough":
+		return finding{"reads", "ok", "the kernel reads finished files by itself, at the disk's speed", ""}
+	}
+	return finding{"reads", "ok", "finished files are read through the agent: " + strings.TrimPrefix(how, "ordinary: "), ""}
 }
 
 func emptyFolder(path string) finding {

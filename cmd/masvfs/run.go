@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"masvfs/fetch"
+	"masvfs/fetch/dirent"
 	"masvfs/fusefs"
 	"masvfs/rest"
 	"masvfs/watcher"
@@ -81,7 +82,7 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 			Agent:      agent,
 			StatfsPath: s.roots[0],
 			AllowOther: s.allowOther,
-			Ordinary:   os.Getenv("MASVFS_READS") == "ordinary",
+			Ordinary:   s.ordinaryReads,
 			Log:        s.log,
 		})
 		if merr != nil {
@@ -112,14 +113,20 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 // makeFolders makes every folder that is missing. State folder and inbox hold
 // secrets, and so are private; what leads to them is not.
 func (s *settings) makeFolders() error {
-	for _, folder := range append([]string{filepath.Dir(s.state), filepath.Dir(s.inbox)}, s.roots...) {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+	for _, folder := range []string{s.state, s.inbox} {
+		if err := dirent.MakeFolder(folder, 0o700); err != nil {
 			return err
 		}
 	}
-	for _, folder := range []string{s.state, s.inbox} {
-		if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	for _, folder := range s.roots {
+		if err := dirent.MakeFolder(folder, 0o755); err != nil {
 			return err
+		}
+	}
+	if s.mount != "" {
+		// Its own folder is made when it is mounted on: it may be a dead mount now.
+		if err := dirent.MakeFolder(filepath.Dir(s.mount), 0o755); err != nil {
+			return fmt.Errorf("%w (or run without a mount: --mount=)", err)
 		}
 	}
 	return nil

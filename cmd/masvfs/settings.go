@@ -38,6 +38,7 @@ type settings struct {
 	names               pathname.Rules
 	publish             fetch.Publish
 	allowOther          bool
+	ordinaryReads       bool
 	log                 *slog.Logger
 }
 
@@ -72,6 +73,7 @@ func agentFlags(f *configFile) []cli.Flag {
 		text("names", "linux", "names that files may have: linux, or portable for disks that Windows reads"),
 		text("publish", "file", "give finished files their names one by one (file), or the whole folder at the end (package)"),
 		&cli.BoolFlag{Name: "allow-other", Usage: "let other users read the mount", Sources: f.from("allow-other")},
+		text("reads", "auto", "how finished files are read through the mount: auto has the kernel read them by itself where it can, ordinary never does"),
 		text("log-level", "info", "debug, info, warn or error"),
 		text("log-format", "text", "text or json"),
 	}
@@ -116,6 +118,13 @@ func readSettings(c *cli.Command) (*settings, error) {
 		allowOther:  c.Bool("allow-other"),
 	}
 	var err error
+	switch reads := c.String("reads"); reads {
+	case "auto":
+	case "ordinary":
+		s.ordinaryReads = true
+	default:
+		return nil, usagef("--reads is auto or ordinary, not %q", reads)
+	}
 	folder := func(flag, value string) string {
 		p, e := absolute(value)
 		if e != nil && err == nil {

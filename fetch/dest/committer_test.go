@@ -144,7 +144,7 @@ func TestAPieceWaitsNoLongerThanTheDelay(t *testing.T) {
 func TestADeadDiskHoldsUpItsOwnFilesAlone(t *testing.T) {
 	dead, alive := newDisk(t), newDisk(t)
 	stuck := make(chan struct{})
-	dead.sys.flushData = func(*os.File) error { <-stuck; return syscall.EIO }
+	dead.sys.flushFile = func(*os.File) error { <-stuck; return syscall.EIO }
 	deadTree, aliveTree := dead.placedTree(t), alive.placedTree(t)
 	deadTree.device, aliveTree.device = 1, 2
 	j := newJournal()

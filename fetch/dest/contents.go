@@ -6,6 +6,8 @@ import (
 	"os"
 	"path"
 	"syscall"
+
+	"masvfs/fetch/dirent"
 )
 
 // Mkdir makes a folder of the package, and those above it, unless they are
@@ -61,7 +63,7 @@ func (t *Tree) Remove(p string) error {
 		return nil
 	}
 	if err == nil {
-		err = unlink(d, path.Base(p), info.IsDir())
+		err = dirent.Remove(d.file, path.Base(p), info.IsDir())
 	}
 	if gone(err) || full(err) {
 		return nil

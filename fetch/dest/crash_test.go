@@ -17,18 +17,18 @@ func TestCommitAfterACrash(t *testing.T) {
 		want   Recovery
 	}{
 		{"before the bytes are flushed", func(s *system, _ *journal) {
-			s.flushData = func(*os.File) error { return errCrash }
-			s.flushAll = s.flushData
+			s.flushFile = func(*os.File) error { return errCrash }
+			s.flushAll = s.flushFile
 		}, false, Gone},
 		{"before it is recorded as whole", func(_ *system, j *journal) {
 			j.onWhole = func() error { return errCrash }
 		}, false, Gone},
 		{"before the rename", func(s *system, _ *journal) {
-			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
+			s.RenameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
 		}, true, PartialThere},
 		{"between link and unlink", func(s *system, _ *journal) {
-			s.renameNoReplace = func(a *os.File, b string, c *os.File, d string) error {
-				if err := native.link(a, b, c, d); err != nil {
+			s.RenameNoReplace = func(a *os.File, b string, c *os.File, d string) error {
+				if err := native.Link(a, b, c, d); err != nil {
 					return err
 				}
 				return errCrash

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+
+	"masvfs/fetch/dirent"
 )
 
 // RemoveRoot removes the package folder, if it is empty and still ours.
@@ -18,7 +20,7 @@ func (t *Tree) RemoveRoot() error {
 	if err != nil {
 		return err
 	}
-	if err := unlink(t.parent, t.name, true); err != nil && !gone(err) && !full(err) {
+	if err := dirent.Remove(t.parent.file, t.name, true); err != nil && !gone(err) && !full(err) {
 		return wrap("remove", filepath.Join(t.path, t.name), err)
 	}
 	return t.flushParent()

@@ -246,15 +246,15 @@ func content(n int, b byte) string { return string(bytes.Repeat([]byte{b}, n)) }
 var kinds = map[string]func(*system){
 	"a local file system": func(*system) {},
 	"a file system without RENAME_NOREPLACE": func(s *system) {
-		s.renameNoReplace = func(*os.File, string, *os.File, string) error { return syscall.EINVAL }
+		s.RenameNoReplace = func(*os.File, string, *os.File, string) error { return syscall.EINVAL }
 	},
 	"a file system without RENAME_NOREPLACE and hard links": func(s *system) {
-		s.renameNoReplace = func(*os.File, string, *os.File, string) error { return syscall.ENOSYS }
-		s.link = func(*os.File, string, *os.File, string) error { return syscall.EPERM }
+		s.RenameNoReplace = func(*os.File, string, *os.File, string) error { return syscall.ENOSYS }
+		s.Link = func(*os.File, string, *os.File, string) error { return syscall.EPERM }
 	},
 	"a file system with none of the extras": func(s *system) {
-		s.renameNoReplace = func(*os.File, string, *os.File, string) error { return syscall.ENOTSUP }
-		s.link = func(*os.File, string, *os.File, string) error { return syscall.ENOTSUP }
+		s.RenameNoReplace = func(*os.File, string, *os.File, string) error { return syscall.ENOTSUP }
+		s.Link = func(*os.File, string, *os.File, string) error { return syscall.ENOTSUP }
 		s.allocate = func(*os.File, int64) error { return syscall.EOPNOTSUPP }
 		s.chown = func(*os.File, int, int) error { return syscall.EPERM }
 		s.flushDir = func(*os.File) error { return syscall.EINVAL }

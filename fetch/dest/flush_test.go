@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The kernel tells of lost bytes when the whole file system is flushed, and
@@ -26,7 +27,7 @@ func TestBytesThatCouldNotBeWrittenFailTheirFileAlone(t *testing.T) {
 			bad := pieces[1].Partial.file
 			d.sys.traits = func(*os.File) (traits, error) { return traits{flushAll: true}, nil }
 			d.sys.flushAll = func(*os.File) error { return syscall.EIO }
-			d.sys.flushData = func(f *os.File) error {
+			d.sys.flushFile = func(f *os.File) error {
 				if f == bad {
 					return syscall.EIO
 				}
@@ -56,11 +57,11 @@ func TestAFlushThatFailedOnceIsNeverTrustedAgain(t *testing.T) {
 	for i := range 20 {
 		pieces = append(pieces, written(t, tree, int64(i), fmt.Sprint(i), "x"))
 	}
-	d.sys.flushData = func(*os.File) error { return syscall.EIO }
+	d.sys.flushFile = func(*os.File) error { return syscall.EIO }
 	if err := pieces[5].Partial.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Sync: %v", err)
 	}
-	d.sys.flushData = native.flushData
+	d.sys.flushFile = native.flushFile
 	if err := pieces[5].Partial.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Errorf("Sync again: %v", err)
 	}
@@ -122,10 +123,10 @@ func TestEverythingIsFlushedBeforeItIsRecorded(t *testing.T) {
 	}
 	tree := d.placedTree(t)
 	d.sys.flushDir = func(f *os.File) error { note("flush folder " + name(f)); return nil }
-	d.sys.flushData = func(*os.File) error { note("flush bytes"); return nil }
-	d.sys.renameNoReplace = func(a *os.File, b string, c *os.File, e string) error {
+	d.sys.flushFile = func(*os.File) error { note("flush bytes"); return nil }
+	d.sys.RenameNoReplace = func(a *os.File, b string, c *os.File, e string) error {
 		note("rename")
-		return renameNoReplace(a, b, c, e)
+		return native.RenameNoReplace(a, b, c, e)
 	}
 	j := newJournal()
 	j.onWhole = func() error { note("whole"); return nil }
@@ -148,6 +149,34 @@ func TestEverythingIsFlushedBeforeItIsRecorded(t *testing.T) {
 		if !strings.Contains(after, "flush folder "+folder+"\n") {
 			t.Errorf("%s is not flushed between rename and record:\n%s", folder, got)
 		}
+	}
+}
+
+func TestAFileHasItsTimeAndOwnerWhenItIsFlushed(t *testing.T) {
+	d := newDisk(t)
+	me := os.Getuid()
+	tree := d.tree(t, Spec{ID: testID, UID: &me}, "")
+	var owned atomic.Bool
+	var flushed time.Time
+	d.sys.chown = func(f *os.File, uid, gid int) error { owned.Store(true); return native.chown(f, uid, gid) }
+	d.sys.flushFile = func(f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if !owned.Load() {
+			t.Error("it has not got its owner yet")
+		}
+		flushed = info.ModTime()
+		return f.Sync()
+	}
+	p := written(t, tree, 1, "a", "x")
+	p.ModTime = time.Date(2019, 8, 7, 6, 5, 4, 0, time.UTC)
+	j := newJournal()
+	commit(t, j, p)
+	j.wantNoFailure(t)
+	if !flushed.Equal(p.ModTime) {
+		t.Errorf("its time was %v when it was flushed last, want %v", flushed, p.ModTime)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"masvfs/fetch/dirent"
 )
 
 // instantSize is the size from which room for a file is claimed at once.
@@ -130,7 +132,7 @@ func (t *Tree) makePartial(work *dir, id, size int64) (p *Partial, err error) {
 // reserve gives f its size, with room for it where that takes no time.
 func (t *Tree) reserve(f *os.File, size int64) error {
 	if size >= instantSize && t.traits.allocate {
-		if err := t.sys.allocate(f, size); !refused(err) {
+		if err := t.sys.allocate(f, size); !dirent.Refused(err) {
 			return err
 		}
 	}
@@ -221,7 +223,7 @@ func (p *Partial) Sync() error {
 	return nil
 }
 
-// flush has the bytes written to stable storage.
+// flush has the bytes, and what is known of the file, written to stable storage.
 func (p *Partial) flush() error {
 	p.mu.Lock()
 	failed := p.failed
@@ -229,7 +231,7 @@ func (p *Partial) flush() error {
 	if failed != nil {
 		return failed
 	}
-	err := p.tree.sys.flushData(p.file)
+	err := p.tree.sys.flushFile(p.file)
 	if err == nil {
 		return nil
 	}

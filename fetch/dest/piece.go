@@ -60,11 +60,7 @@ func (p *Piece) place(taken func() (string, error)) error {
 		return wrap("place file", p.path(), err)
 	}
 	for {
-		err := p.Tree.sys.moveFile(work, name, d, p.Name)
-		if errors.Is(err, fs.ErrExist) && sameFile(work, name, d, p.Name) {
-			// A network file system has linked it, and the answer got lost.
-			err = unlink(work, name, false)
-		}
+		err := p.Tree.sys.MoveFile(work.file, name, d.file, p.Name)
 		if err == nil {
 			p.Tree.noteDirty(p.Folder)
 			p.Partial.dropNote()

@@ -113,7 +113,7 @@ func (t *Tree) rename(from *dir, name string, own *dir, candidate func(n int) st
 			return "", fmt.Errorf("record the package folder's name: %w", err)
 		}
 		t.mu.Lock()
-		err := t.sys.moveFolder(from, name, t.parent, next)
+		err := t.sys.MoveFolder(from.file, name, t.parent.file, next)
 		if err == nil {
 			t.name, t.own = next, own
 		}

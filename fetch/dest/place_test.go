@@ -66,7 +66,7 @@ func TestPlaceAfterACrash(t *testing.T) {
 	}{
 		"before the name was recorded": {record: errCrash, want: "pkg"},
 		"before the rename": {change: func(s *system) {
-			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
+			s.RenameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
 		}, want: "pkg"},
 		"after the rename": {want: "pkg"},
 		"before the package folder was made durable": {change: func(s *system) {
@@ -178,7 +178,7 @@ func TestPublishAfterACrash(t *testing.T) {
 	}{
 		"before the name was recorded": {record: errCrash},
 		"before the rename": {change: func(s *system) {
-			s.renameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
+			s.RenameNoReplace = func(*os.File, string, *os.File, string) error { return errCrash }
 		}},
 		"after the rename": {},
 	} {

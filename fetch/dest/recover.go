@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+
+	"masvfs/fetch/dirent"
 )
 
 // Recovery is where a crash has left a file that was recorded as whole.
@@ -42,9 +44,9 @@ func (t *Tree) Recover(p *Piece) (Recovery, error) {
 	}
 	if work != nil {
 		for _, name := range []string{partName(p.ID), newName(p.ID)} {
-			if d != nil && sameFile(work, name, d, p.Name) {
+			if d != nil && dirent.Same(work.file, name, d.file, p.Name) {
 				// The crash came between link and unlink.
-				if err := unlink(work, name, false); err != nil {
+				if err := dirent.Remove(work.file, name, false); err != nil {
 					return Gone, wrap("remove partial file", t.workPath(name), err)
 				}
 				continue

@@ -124,7 +124,7 @@ func (r *Roots) makeAll(top *os.Root, rel string) error {
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(r.sys.flushDir(d.file), d.close()); err != nil {
+			if err := errors.Join(r.sys.syncDir(d), d.close()); err != nil {
 				return err
 			}
 		}

@@ -87,6 +87,21 @@ func TestOpenMakesWhatIsMissingBelowARootOnly(t *testing.T) {
 	wantListing(t, listing(t, base, true), map[string]string{"root": "/", "root/a": "/", "root/a/b": "/", "root/a/b/c": "/"})
 }
 
+func TestADestinationIsMadeOnEveryKindOfFileSystem(t *testing.T) {
+	onEveryKind(t, func(t *testing.T, d *disk) {
+		r, err := NewRoots([]string{d.path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.sys = &d.sys
+		f, err := r.Open(filepath.Join(d.path, "a", "b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	})
+}
+
 func TestSymlinksOnTheWayToADestination(t *testing.T) {
 	base := t.TempDir()
 	for _, dir := range []string{"real/inside/deep", "outside"} {

@@ -7,17 +7,14 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"masvfs/fetch/dirent"
 )
 
-var renameNoReplace = at2(func(from int, name string, to int, newName string) error {
-	return unix.Renameat2(from, name, to, newName, unix.RENAME_NOREPLACE)
-})
-
-func flushAll(f *os.File) error  { return withFD(f, unix.Syncfs) }
-func flushData(f *os.File) error { return withFD(f, unix.Fdatasync) }
+func flushAll(f *os.File) error { return dirent.WithFD(f, unix.Syncfs) }
 
 func allocate(f *os.File, size int64) error {
-	return withFD(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+	return dirent.WithFD(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
 }
 
 func traitsOf(f *os.File) (traits, error) {
@@ -43,7 +40,7 @@ func traitsOf(f *os.File) (traits, error) {
 // 6.8, whose identifiers are used again.
 func mountID(f *os.File) string {
 	var st unix.Statx_t
-	err := withFD(f, func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID_UNIQUE, &st) })
+	err := dirent.WithFD(f, func(fd int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID_UNIQUE, &st) })
 	if err != nil || st.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
 		return ""
 	}
@@ -65,7 +62,7 @@ func spaceOf(f *os.File) (Space, error) {
 }
 
 func statfs(f *os.File) (st unix.Statfs_t, err error) {
-	err = withFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) })
+	err = dirent.WithFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) })
 	return st, err
 }
 

@@ -7,14 +7,14 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"masvfs/fetch/dirent"
 )
 
 // What only Linux has is refused here, and done the long way round.
 
-func renameNoReplace(_ *os.File, _ string, _ *os.File, _ string) error { return syscall.ENOTSUP }
-func flushAll(*os.File) error                                          { return syscall.ENOTSUP }
-func flushData(f *os.File) error                                       { return f.Sync() }
-func allocate(*os.File, int64) error                                   { return syscall.ENOTSUP }
+func flushAll(*os.File) error        { return syscall.ENOTSUP }
+func allocate(*os.File, int64) error { return syscall.ENOTSUP }
 
 func mountID(*os.File) string { return "" }
 
@@ -22,7 +22,7 @@ func traitsOf(*os.File) (traits, error) { return traits{owners: true}, nil }
 
 func spaceOf(f *os.File) (Space, error) {
 	var st unix.Statfs_t
-	if err := withFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
+	if err := dirent.WithFD(f, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
 		return Space{}, err
 	}
 	unit := int64(st.Bsize)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -227,14 +226,4 @@ func (t *Tree) makeDir(d *dir, name string) (*dir, error) {
 		return nil, fmt.Errorf("change its owner: %w", reason(err))
 	}
 	return child, nil
-}
-
-// sameFile reports whether two names are links of one file.
-func sameFile(a *dir, name string, b *dir, other string) bool {
-	x, err := a.root.Lstat(name)
-	if err != nil {
-		return false
-	}
-	y, err := b.root.Lstat(other)
-	return err == nil && os.SameFile(x, y)
 }

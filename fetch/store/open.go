@@ -45,6 +45,9 @@ func open(path string) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := undo(path); err != nil {
+		return nil, err
+	}
 	fresh, err := identify(path)
 	if err != nil {
 		return nil, err
@@ -81,6 +84,29 @@ func open(path string) (_ *Store, err error) {
 		writer:  w,
 		close:   closer(w, readers, db),
 	}, nil
+}
+
+// undo has SQLite take back a change that a power cut has cut short, if what
+// undoes it lies beside the database: before that, nothing in the file means
+// anything. It can only be one from before write-ahead logging, when there was
+// nothing in the database yet. The database of another program is put right
+// just as that program would do it.
+func undo(path string) error {
+	for _, file := range []string{path, path + "-journal"} {
+		if info, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	// Only a connection that may write does it.
+	db, err := connect(path, "rw", readerCache)
+	if err != nil {
+		return err
+	}
+	var version int
+	err = db.QueryRow("PRAGMA user_version").Scan(&version)
+	return errors.Join(err, db.Close())
 }
 
 // identify makes the file if there is none, and otherwise finds out, without

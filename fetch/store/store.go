@@ -38,7 +38,8 @@ type Store struct {
 
 // Open opens the database in the file at path, and makes it if there is none.
 // A database of an older version is brought up to date. One that cannot be
-// used is left as it is, and the error is an ErrNewer, ErrForeign, ErrCorrupt
+// used is left as it is, but for a change that was cut short, which is undone
+// as any use of it would; the error is an ErrNewer, ErrForeign, ErrCorrupt
 // or ErrLocked.
 func Open(path string) (*Store, error) {
 	s, err := open(path)

@@ -256,3 +256,47 @@ func TestAFileFailsForGoodOnlyWhenNothingElseCanHelp(t *testing.T) {
 		})
 	}
 }
+
+// A request that was granted goes on for as long as its bytes take. It says
+// nothing about requests that are made meanwhile, even if the URL is the same.
+func TestAFileIsGivenUpWhileBytesGrantedBeforeStillCome(t *testing.T) {
+	s := newStorage(t)
+	p := newTape(t, s)
+	p.add(1, s.add(1, 9*mib))
+	moved, refused, over := make(chan struct{}, 100), make(chan struct{}, 100), make(chan struct{})
+	p.onMoved = func(*File, int64) { moved <- struct{}{} }
+	var n atomic.Int64
+	s.misbehave(func(w http.ResponseWriter, r *http.Request, o *object) bool {
+		if n.Add(1) > 1 {
+			select {
+			case <-moved: // between any two refusals bytes arrive
+			case <-over:
+			}
+			w.WriteHeader(http.StatusForbidden)
+			refused <- struct{}{}
+			return true
+		}
+		start, end := asked(r)
+		o.head(w)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, end-1, len(o.content)))
+		w.WriteHeader(http.StatusPartialContent)
+		defer close(over)
+		for ; start < end; start += mib / 2 {
+			w.Write(o.content[start : start+mib/2])
+			w.(http.Flusher).Flush()
+			select {
+			case <-refused:
+			case <-r.Context().Done():
+				return true
+			}
+		}
+		return true
+	})
+	p.run(newEngine(t, Config{Connections: 2}))
+	if err := p.done[1]; !errors.Is(err, ErrRefused) {
+		t.Errorf("error %v, want ErrRefused", err)
+	}
+	if got := s.ranges(1); len(got) > 1+1+refusalsToFail {
+		t.Errorf("%d requests were made: %q", len(got), got)
+	}
+}

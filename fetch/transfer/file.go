@@ -27,7 +27,8 @@ type file struct {
 	single  bool // the storage does not do ranges: one connection, from the start
 
 	url, stale string // stale is the one before
-	worked     bool   // bytes have come from url
+	issue      int    // of url: the Source may give the same one again
+	worked     bool   // bytes have come from url, to a request made since it was issued
 	asking     bool   // a claim is asking the Source for a URL
 
 	trouble // what went wrong lately
@@ -55,6 +56,7 @@ type claim struct {
 	ctx                     context.Context
 	cancel                  context.CancelCauseFunc
 	url                     string
+	issue                   int  // of url
 	asks                    bool // it has to ask for the URL first
 	began                   time.Time
 	proven                  bool // the answer's head told the size of the object, and rightly
@@ -79,7 +81,7 @@ func newFile(j *job, spec *File) *file {
 
 // claim takes a range for a connection and returns the connection's work.
 func (f *file) claim(r Span, now time.Time) (work func()) {
-	c := &claim{file: f, start: r.Start, done: r.Start, taken: r.Start, end: r.End, url: f.url, began: now}
+	c := &claim{file: f, start: r.Start, done: r.Start, taken: r.Start, end: r.End, url: f.url, issue: f.issue, began: now}
 	c.ctx, c.cancel = context.WithCancelCause(f.job.ctx)
 	if f.url == "" {
 		c.asks, f.asking = true, true

@@ -61,7 +61,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 		return nil
 
 	case errors.As(err, &refused):
-		if c.url != f.url {
+		if c.issue != f.issue {
 			return nil // another connection has seen to it
 		}
 		worked := f.worked
@@ -75,7 +75,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 		}
 
 	case errors.As(err, &length):
-		if c.url != f.url {
+		if c.issue != f.issue {
 			return nil
 		}
 		f.renew()
@@ -108,7 +108,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 
 	if fresh {
 		f.failures++
-		if f.failures%failuresToRenew == 0 && c.url != "" && c.url == f.url {
+		if f.failures%failuresToRenew == 0 && c.url != "" && c.issue == f.issue {
 			f.renew()
 		}
 	}
@@ -139,7 +139,7 @@ func (f *file) pause(now time.Time, fresh bool, hint time.Duration) {
 
 // progress notes that bytes came from c. Called with engine.mu held.
 func (f *file) progress(c *claim) {
-	if c.url == f.url {
+	if c.issue == f.issue {
 		f.worked = true
 		f.refusals = 0
 	}
@@ -155,6 +155,7 @@ func (f *file) progress(c *claim) {
 // renew has the next claim ask for another URL.
 func (f *file) renew() {
 	f.stale, f.url, f.worked = f.url, "", false
+	f.issue++
 }
 
 // fail ends the file for good.
