@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,7 +41,8 @@ const (
 	rclone = "rclone"
 )
 
-func (p place) native() bool { return p.name == onDisk }
+// below is where the mount has its files from.
+func (p place) below() string { return filepath.Join(p.site.downloads, "Bench") }
 
 const (
 	bigName  = "big.mov"
@@ -75,7 +77,7 @@ func benchPackage(n, folder int) masvtest.Package {
 		i -= 2
 		f := masvtest.File{Name: fmt.Sprintf("frame %06d.dpx", i), Path: "frames", Size: int64(2048 + i*7919%12288)}
 		if i >= folder {
-			f.Path = fmt.Sprintf("reels/reel %04d", (i-folder)/250)
+			f.Path = fmt.Sprintf("reels/reel %04d", (i-folder)/100)
 		}
 		return f
 	}}
@@ -92,15 +94,19 @@ func BenchmarkMount(b *testing.B) {
 			places = append(places, p)
 		}
 	}
-	disk := filepath.Join(places[len(places)-1].site.downloads, "Bench")
+	// A copy, because what is read through the program may be taken out of the
+	// kernel's cache of the file below: splice moves pages.
+	disk := filepath.Join(b.TempDir(), "native")
+	tool(b, "cp", "-a", places[0].below(), disk)
 	places = append([]place{{name: onDisk, tree: disk}}, places...)
 	if mount, ok := mountRclone(b, disk); ok {
 		places = append(places, place{name: rclone, tree: mount})
 	}
 	b.Logf("%d small files, %d of them in one folder", n, folder)
+	readAll(b, disk)
 	for _, p := range places {
 		if p.site != nil {
-			readAll(b, filepath.Join(p.site.downloads, "Bench"))
+			readAll(b, p.below())
 		}
 	}
 
@@ -111,23 +117,28 @@ func BenchmarkMount(b *testing.B) {
 		}
 		return v
 	}
-	cold := func(p place) string {
-		if p.native() { // what is in memory of the file itself is to stay
-			return "warm"
+	// The first read of what is in memory: the mount has nothing of it yet,
+	// but the kernel has the file below.
+	first := func(p place) string {
+		if p.site != nil {
+			read(b, "sequential", filepath.Join(p.below(), bigName), "as it is")
 		}
-		return "cold"
+		if p.name == onDisk {
+			return "as it is"
+		}
+		return "forgotten"
 	}
 	big := func(p place) string { return filepath.Join(p.tree, bigName) }
 	frames := func(p place) string { return filepath.Join(p.tree, "frames") }
 	row(b, "read of 512 MiB, first", places, func(p place) float64 {
-		return seconds(read(b, "sequential", big(p), cold(p)))
+		return seconds(read(b, "sequential", big(p), first(p)))
 	})
 	row(b, "read of 512 MiB, again", places, func(p place) float64 {
-		return seconds(read(b, "sequential", big(p), "warm"))
+		return seconds(read(b, "sequential", big(p), "as it is"))
 	})
 	const blocks = 20_000
 	row(b, "4 KiB at random, first", places, func(p place) float64 {
-		return seconds(read(b, "at random", big(p), cold(p), strconv.Itoa(blocks))) / blocks
+		return seconds(read(b, "at random", big(p), first(p), strconv.Itoa(blocks))) / blocks
 	})
 	const each = 100
 	row(b, "64 readers, a small file", places, func(p place) float64 {
@@ -263,12 +274,12 @@ func row(b *testing.B, name string, places []place, measure func(p place) float6
 			}
 		}
 		b.ReportMetric(0, "ns/op")
-		report(b, name, places, took, "")
+		report(b, name, places, took)
 	})
 }
 
 // report tells the medians of seconds, and their ratios for the mounts of masvfs.
-func report(b *testing.B, name string, places []place, took map[string][]float64, prefix string) {
+func report(b *testing.B, name string, places []place, took map[string][]float64) {
 	median := map[string]float64{}
 	for at, all := range took {
 		slices.Sort(all)
@@ -288,9 +299,9 @@ func report(b *testing.B, name string, places []place, took map[string][]float64
 		if p.site == nil {
 			continue
 		}
-		b.ReportMetric(m/median[onDisk], prefix+p.name+"/native")
+		b.ReportMetric(m/median[onDisk], p.name+"/native")
 		if median[rclone] != 0 {
-			b.ReportMetric(m/median[rclone], prefix+p.name+"/rclone")
+			b.ReportMetric(m/median[rclone], p.name+"/rclone")
 		}
 	}
 	b.Log(table.String())
@@ -312,8 +323,7 @@ func underLoad(b *testing.B, at place, places []place) {
 	b.Run("while "+at.name+" downloads", func(b *testing.B) {
 		defer at.site.load(b)()
 		here := slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.site != nil && p.name != at.name })
-		took := map[string]map[string][]float64{"ls": {}, "cat": {}}
-		tail := map[string]map[string][]float64{"ls": {}, "cat": {}}
+		took := map[string][][]float64{}
 		for i := range rounds {
 			for j := range here {
 				p := here[(i+j)%len(here)]
@@ -325,19 +335,54 @@ func underLoad(b *testing.B, at place, places []place) {
 				if err := json.Unmarshal([]byte(read(b, "latency", filepath.Join(p.tree, "reels", "reel 0000"), note)), &l); err != nil {
 					b.Fatal(err)
 				}
-				for what, all := range map[string][]float64{"ls": l.List, "cat": l.Read} {
-					slices.Sort(all)
-					took[what][p.name] = append(took[what][p.name], all[len(all)/2])
-					tail[what][p.name] = append(tail[what][p.name], all[len(all)*99/100])
-				}
+				took[p.name] = append(took[p.name], l.figures())
 			}
 		}
 		b.ReportMetric(0, "ns/op")
-		for _, what := range []string{"ls", "cat"} {
-			report(b, what+", p50", here, took[what], what+"-p50-")
-			report(b, what+", p99", here, tail[what], what+"-p99-")
-		}
+		reportLatencies(b, here, took)
 	})
+}
+
+// figures are what a row of latencies shows, in this order.
+var figures = []string{"ls-p50", "ls-p99", "cat-p50", "cat-p99"}
+
+func (l latencies) figures() (all []float64) {
+	for _, samples := range [][]float64{l.List, l.Read} {
+		slices.Sort(samples)
+		all = append(all, samples[len(samples)/2], samples[len(samples)*99/100])
+	}
+	return all
+}
+
+// reportLatencies tells the medians of figures, and their ratios.
+func reportLatencies(b *testing.B, places []place, took map[string][][]float64) {
+	median := map[string][]float64{}
+	for at, all := range took {
+		for i := range figures {
+			slices.SortFunc(all, func(a, b []float64) int { return cmp.Compare(a[i], b[i]) })
+			median[at] = append(median[at], all[len(all)/2][i])
+		}
+	}
+	var table strings.Builder
+	fmt.Fprintf(&table, "%-16s", "(× native)")
+	for _, figure := range figures {
+		fmt.Fprintf(&table, " %20s", figure)
+	}
+	for _, p := range places {
+		fmt.Fprintf(&table, "\n  %-14s", p.name)
+		for i, figure := range figures {
+			m := median[p.name][i]
+			fmt.Fprintf(&table, " %11s (%6.1f)", span(m), m/median[onDisk][i])
+			if p.site == nil {
+				continue
+			}
+			b.ReportMetric(m/median[onDisk][i], figure+"-"+p.name+"/native")
+			if r := median[rclone]; r != nil {
+				b.ReportMetric(m/r[i], figure+"-"+p.name+"/rclone")
+			}
+		}
+	}
+	b.Log(table.String())
 }
 
 // load has the agent download until the function that it returns is called.
@@ -408,11 +453,11 @@ func sequential(args []string) error {
 	return printSeconds(start, size == bigSize)
 }
 
-// openForgotten opens a file of which, if it is to be cold, the kernel has no
-// pages of the mount's own.
+// openForgotten opens a file of which the kernel has, if it is to be forgotten,
+// no pages of the mount's own.
 func openForgotten(path, how string) (*os.File, error) {
 	f, err := os.Open(path)
-	if err == nil && how == "cold" {
+	if err == nil && how == "forgotten" {
 		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	}
 	return f, err
