@@ -197,6 +197,10 @@ const deleteBatch = 5000
 // Delete removes a download and all that is recorded of it: its entries
 // first, in several transactions, its row last. What is cut short is finished
 // by another Delete. It is no error if there is nothing left.
+//
+// The file does not shrink: the space is used again before it grows. Keeping
+// books of where each page belongs, so that it could be given back
+// (auto_vacuum), costs AddEntries 4 % of its time.
 func (s *Store) Delete(ctx context.Context, seq int64) error {
 	const op = "delete download"
 	for more := true; more; {
