@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // EventKind says what an Event tells.
@@ -37,8 +38,9 @@ type Event struct {
 type Audience interface {
 	// Tell returns at once; it may call the agent, but nothing that waits.
 	Tell(Event)
-	// Settle returns when the audience no longer needs what is recorded of a
-	// removed download, or when ctx ends.
+	// Settle returns when all that was told of a download has been passed on,
+	// or when ctx ends. Until then what is recorded of it stays, and a
+	// download whose files are all there is not complete.
 	Settle(ctx context.Context, seq int64)
 }
 
@@ -114,6 +116,20 @@ func (s *Subscription) pump() {
 			return
 		}
 	}
+}
+
+// settleTime bounds how long a download waits for the audience. Those who watch
+// the mount may be told less, or later, if somebody keeps it from answering.
+const settleTime = 15 * time.Second
+
+// await waits until the audience has passed on what it was told of d.
+func (h *hub) await(ctx context.Context, d *download) {
+	if h.audience == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	h.audience.Settle(ctx, d.seq)
 }
 
 // hub hands events to subscriptions.

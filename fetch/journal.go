@@ -83,7 +83,7 @@ func (j journal) Placed(ctx context.Context, pieces []*dest.Piece) error {
 
 // appeared tells of a finished file or a folder that everybody can see.
 func (a *Agent) appeared(d *download, folder, node int64, dir bool) {
-	a.hub.tell(Event{Kind: Appeared, ID: d.id, Seq: d.seq, Folder: folder, Node: node, Dir: dir})
+	a.hub.tell(Event{Kind: Appeared, ID: d.id, Seq: d.seq, Name: a.row(d).Name, Folder: folder, Node: node, Dir: dir})
 }
 
 // Failed implements dest.Journal. Something in the way of one file is that

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"time"
 
 	"masvfs/fetch/dest"
 	"masvfs/fetch/store"
@@ -43,17 +42,9 @@ func (a *Agent) Delete(ctx context.Context, id string, removeFiles bool) error {
 	if err := a.halt(ctx, d); err != nil {
 		return fmt.Errorf("delete download %s: it is being stopped: %w", d.id, err)
 	}
-	if a.hub.audience != nil {
-		ctx, cancel := context.WithTimeout(ctx, settleTime)
-		defer cancel()
-		a.hub.audience.Settle(ctx, d.seq)
-	}
+	a.hub.await(ctx, d)
 	return a.delete(d)
 }
-
-// settleTime bounds how long a deletion waits for the audience. Those who
-// watch the mount may be told less if somebody keeps it from answering.
-const settleTime = 15 * time.Second
 
 // finishDelete goes on with a deletion that was cut short or has failed.
 func (a *Agent) finishDelete(d *download) {

@@ -341,6 +341,10 @@ func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error 
 	if err := tree.Discard(); err != nil {
 		return err
 	}
+	a.hub.await(ctx, d)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	a.mu.Lock()
 	d.tries = 0
 	a.mu.Unlock()

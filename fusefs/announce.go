@@ -39,6 +39,7 @@ type announcer struct {
 	tid    atomic.Uint32 // its number as the kernel tells it; 0: not known
 	doing  atomic.Pointer[act]
 	ended  chan struct{} // closed when nothing is announced any more
+	quiet  atomic.Int64  // stories that are
 
 	mu      sync.Mutex // guards what follows
 	closing bool
@@ -53,17 +54,22 @@ type announcer struct {
 // folder of the download itself, so long for others, and longer by so much for
 // each thing that watchers may still be busy with, up to so much: what was told
 // before, and what is in the new folders, at all of which some look before they
-// watch.
+// watch. And as long as somebody looks, up to so much.
 const (
 	downloadHold = time.Second
 	folderHold   = 500 * time.Millisecond
 	itemHold     = time.Millisecond
 	maxHold      = 10 * time.Second
+	lookHold     = 250 * time.Millisecond
+	maxLookHold  = 4 * time.Second
 )
 
 // nameWait is how long a new download waits for its package's name, so that it
 // is not told of by another one first.
 const nameWait = 500 * time.Millisecond
+
+// comeTime is how soon those who watch the root watch a new download, too.
+const comeTime = 100 * time.Millisecond
 
 // progressInterval is how often a change of progress is told at most.
 const progressInterval = time.Second
@@ -99,16 +105,16 @@ type item struct {
 // story is what is being told of one download.
 type story struct {
 	seq     int64
-	name    string // which watchers know it by
-	waiting bool   // it is not introduced yet
-	births  *news  // its new folders
-	quiet   bool   // a new folder was just told of
-	told    int    // things since it was last quiet
-	pending int    // news in its tree
-	after   []item // of its own folder, which wait for those
+	name    string    // which watchers know it by
+	waiting bool      // it is not introduced yet
+	births  *news     // its new folders
+	quiet   bool      // a new folder was just told of
+	looked  time.Time // when somebody last looked into a folder of it, while it is quiet
+	told    int       // things since it was last quiet
+	pending int       // news in its tree
+	after   []item    // of its own folder, which wait for those
 	removed bool
-	failed  bool          // it had an error file when it was removed
-	settled chan struct{} // closed when its removal is told
+	failed  bool // it had an error file when it was removed
 }
 
 func newAnnouncer(m *FS) *announcer {
@@ -126,20 +132,37 @@ func newAnnouncer(m *FS) *announcer {
 // Tell implements fetch.Audience.
 func (m *FS) Tell(e fetch.Event) { m.announcer.tell(e) }
 
-// Settle implements fetch.Audience.
+// Settle implements fetch.Audience. Where nobody has come to watch a new
+// download soon after it was told of, nothing is waited for.
 func (m *FS) Settle(ctx context.Context, seq int64) {
-	a := m.announcer
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !m.announcer.settled(seq) {
+		select {
+		case <-tick.C:
+		case <-m.announcer.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settled reports whether nothing of a download is left to tell to anybody.
+func (a *announcer) settled(seq int64) bool {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	s := a.stories[seq]
-	a.mu.Unlock()
-	if s == nil || s.settled == nil {
-		return
+	if s == nil {
+		return true
 	}
-	select {
-	case <-s.settled:
-	case <-a.ended:
-	case <-ctx.Done():
+	if s.removed {
+		return false // its story ends with its removal
 	}
+	if !s.introduced.IsZero() && time.Since(s.introduced) > comeTime && !a.fs.held.has(partInode(seq, folderPart)) {
+		return true
+	}
+	return !s.waiting && s.pending == 0 && !s.quiet && len(s.after) == 0
 }
 
 func (a *announcer) tell(e fetch.Event) {
@@ -195,7 +218,6 @@ func (a *announcer) tell(e fetch.Event) {
 		}
 		s.births.items = nil
 		s.removed, s.failed, s.pending, s.after = true, e.State == fetch.Failed, 0, nil
-		s.settled = make(chan struct{})
 		a.add(rootInode, e.Seq, item{removed, rootInode, own})
 	}
 }
@@ -289,7 +311,11 @@ func (a *announcer) later(after time.Duration, f func()) {
 func (a *announcer) hush(s *story, hold time.Duration) {
 	begun := time.Now()
 	hold += time.Duration(s.told) * itemHold
-	s.quiet, s.told = true, 0
+	if !s.quiet {
+		s.quiet = true
+		a.quiet.Add(1)
+	}
+	s.told = 0
 	var end func()
 	end = func() {
 		// More may have come meanwhile.
@@ -298,7 +324,12 @@ func (a *announcer) hush(s *story, hold time.Duration) {
 			a.later(left, end)
 			return
 		}
+		if !s.removed && time.Since(s.looked) < lookHold && time.Since(begun) < maxLookHold {
+			a.later(lookHold, end)
+			return
+		}
 		s.quiet = false
+		a.quiet.Add(-1)
 		for _, n := range a.folders {
 			if n.seq != s.seq || n.folder == rootInode {
 				continue
@@ -313,6 +344,18 @@ func (a *announcer) hush(s *story, hold time.Duration) {
 		a.tidy(s.seq)
 	}
 	end()
+}
+
+// looked takes in that somebody looks into a folder of a download.
+func (a *announcer) looked(seq int64) {
+	if a.quiet.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.stories[seq]; s != nil && s.quiet {
+		s.looked = time.Now()
+	}
 }
 
 // take returns news to tell; nil when the announcer is to end.
@@ -421,6 +464,7 @@ func (a *announcer) bear(i item) {
 			n.age = fresh
 		}
 	}
+	s.introduced = time.Now()
 	a.hush(s, downloadHold)
 }
 
@@ -435,7 +479,6 @@ func (a *announcer) settle(seq int64, i item) {
 		return
 	}
 	if i.kind == removed {
-		close(s.settled)
 		delete(a.stories, seq)
 		return
 	}

@@ -199,8 +199,11 @@ func (m *FS) readNodes(folder inode, after uint64, limit int) (page []entry, las
 	if err != nil {
 		return nil, true, errnoOf(err)
 	}
-	if len(nodes) > 0 && !m.agent.Shown(nodes[0].Seq) {
-		return nil, true, 0
+	if len(nodes) > 0 {
+		m.announcer.looked(nodes[0].Seq)
+		if !m.agent.Shown(nodes[0].Seq) {
+			return nil, true, 0
+		}
 	}
 	for _, n := range nodes {
 		page = append(page, entry{n.Name, uint64(n.ID), nodeAttr(n)})

@@ -62,8 +62,11 @@ func (m *FS) lookup(folder inode, name string) (attr, syscall.Errno) {
 		return attr{}, syscall.ENOENT
 	}
 	n, errno := m.lookupNode(folder, name)
-	if errno == 0 && !m.agent.Shown(n.Seq) {
-		errno = syscall.ENOENT
+	if errno == 0 {
+		m.announcer.looked(n.Seq)
+		if !m.agent.Shown(n.Seq) {
+			errno = syscall.ENOENT
+		}
 	}
 	return nodeAttr(n), errno
 }
