@@ -104,17 +104,18 @@ type item struct {
 
 // story is what is being told of one download.
 type story struct {
-	seq     int64
-	name    string    // which watchers know it by
-	waiting bool      // it is not introduced yet
-	births  *news     // its new folders
-	quiet   bool      // a new folder was just told of
-	looked  time.Time // when somebody last looked into a folder of it, while it is quiet
-	told    int       // things since it was last quiet
-	pending int       // news in its tree
-	after   []item    // of its own folder, which wait for those
-	removed bool
-	failed  bool // it had an error file when it was removed
+	seq        int64
+	name       string    // which watchers know it by
+	waiting    bool      // it is not introduced yet
+	introduced time.Time // when its folder was told of; zero: before the start, or not yet
+	births     *news     // its new folders
+	quiet      bool      // a new folder was just told of
+	looked     time.Time // when somebody last looked into a folder of it, while it is quiet
+	told       int       // things since it was last quiet
+	pending    int       // news in its tree
+	after      []item    // of its own folder, which wait for those
+	removed    bool
+	failed     bool // it had an error file when it was removed
 }
 
 func newAnnouncer(m *FS) *announcer {
