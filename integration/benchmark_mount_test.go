@@ -97,7 +97,7 @@ func BenchmarkMount(b *testing.B) {
 	// A copy, because what is read through the program may be taken out of the
 	// kernel's cache of the file below: splice moves pages.
 	disk := filepath.Join(b.TempDir(), "native")
-	tool(b, "cp", "-a", places[0].below(), disk)
+	run(b, "cp", "-a", places[0].below(), disk)
 	places = append([]place{{name: onDisk, tree: disk}}, places...)
 	if mount, ok := mountRclone(b, disk); ok {
 		places = append(places, place{name: rclone, tree: mount})

@@ -48,11 +48,11 @@ func (s *site) startReading(w way) {
 // startIn starts the agent with reads in that way, or says why it cannot be.
 func (s *site) startIn(w way) (why string) {
 	s.t.Helper()
-	forced := ""
+	reads := "auto"
 	if w == ordinary {
-		forced = string(ordinary)
+		reads = "ordinary"
 	}
-	s.env = append(s.env, "MASVFS_READS="+forced) // the last one counts
+	s.env = append(s.env, "MASVFS_READS="+reads) // the last one counts
 	s.start()
 	s.guard()
 	got := xattr(s.t, s.mount, "user.masv.reads")
