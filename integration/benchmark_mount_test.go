@@ -239,7 +239,7 @@ func dropCaches(b *testing.B) {
 // listed runs a tool that lists at least n names and returns its seconds.
 func listed(b *testing.B, n int, name string, args ...string) float64 {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longest(b))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

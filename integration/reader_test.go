@@ -205,7 +205,7 @@ func readerCommand(ctx context.Context, how string, args ...string) *exec.Cmd {
 // read runs a reader and returns what it prints.
 func read(t testing.TB, how string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longest(t))
 	defer cancel()
 	cmd := readerCommand(ctx, how, args...)
 	var out, errs bytes.Buffer
@@ -228,7 +228,7 @@ type waiting struct {
 // startReader starts a reader that waits. It ends with the test at the latest.
 func startReader(t testing.TB, how string, args ...string) *waiting {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longest(t))
 	w := &waiting{t: t, cmd: readerCommand(ctx, how, args...)}
 	w.cmd.Stderr = &w.errs
 	in, err := w.cmd.StdinPipe()

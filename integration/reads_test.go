@@ -131,7 +131,7 @@ func addChecked(t *testing.T, p *masvtest.Package, folder string) {
 }
 
 func fioJob(path string) []string {
-	return []string{"--name=checked", "--filename=" + path, "--size=4M", "--bs=4k", "--verify=crc32c", "--verify_fatal=1"}
+	return []string{"--name=checked", "--filename=" + path, "--size=4M", "--bs=4k", "--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0"}
 }
 
 // verified has fio read through io_uring, many blocks at a time and in any order.

@@ -48,11 +48,11 @@ func (s *site) startReading(w way) {
 // startIn starts the agent with reads in that way, or says why it cannot be.
 func (s *site) startIn(w way) (why string) {
 	s.t.Helper()
-	forced := ""
+	reads := "auto"
 	if w == ordinary {
-		forced = string(ordinary)
+		reads = "ordinary"
 	}
-	s.env = append(s.env, "MASVFS_READS="+forced) // the last one counts
+	s.env = append(s.env, "MASVFS_READS="+reads) // the last one counts
 	s.start()
 	s.guard()
 	got := xattr(s.t, s.mount, "user.masv.reads")
@@ -69,16 +69,20 @@ func (s *site) startIn(w way) (why string) {
 // then is let go, since the mount ends with its process.
 func (s *site) guard() {
 	process, mount := s.process.Process, s.mount
-	limit := 10 * patience
-	if _, benchmark := s.t.(*testing.B); benchmark || thorough() {
-		limit = time.Hour
-	}
-	timer := time.AfterFunc(limit, func() {
+	timer := time.AfterFunc(2*longest(s.t), func() {
 		s.t.Error("the mount kept the test waiting")
 		process.Kill()
 		unix.Unmount(mount, unix.MNT_FORCE|unix.MNT_DETACH)
 	})
 	s.t.Cleanup(func() { timer.Stop() })
+}
+
+// longest is how long the longest of a test's single steps may take.
+func longest(t testing.TB) time.Duration {
+	if _, benchmark := t.(*testing.B); benchmark || thorough() {
+		return 30 * patience
+	}
+	return 5 * patience
 }
 
 // stop ends the agent as an operator does; the mount has to be gone.
@@ -104,7 +108,7 @@ func xattr(t testing.TB, path, name string) string {
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	need(t, name)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), longest(t))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = patience
