@@ -100,7 +100,7 @@ const held = 40
 
 func TestKilledInTheMiddleOfAnnouncementsItIsGoneAndStartsCleanly(t *testing.T) {
 	t.Parallel()
-	rounds := 5
+	rounds := 3
 	if os.Getenv("MASVFS_TEST_LONG") != "" {
 		rounds = 100
 	}
