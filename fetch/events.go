@@ -80,7 +80,7 @@ func (s *Subscription) Close() {
 func (s *Subscription) put(e Event) {
 	s.mu.Lock()
 	if len(s.queued) >= maxQueued {
-		s.queued = append(s.queued[:0], Event{Kind: Lost})
+		s.queued = append(s.queued[:0], Event{Kind: Lost}, e)
 	} else {
 		s.queued = append(s.queued, e)
 	}
