@@ -283,9 +283,9 @@ func report(b *testing.B, name string, places []place, took map[string][]float64
 	}
 	for _, p := range places {
 		all, m := took[p.name], median[p.name]
-		fmt.Fprintf(&table, "\n  %-28s %10s %10s … %10s %9.2f", p.name, span(m), span(all[0]), span(all[len(all)-1]), m/median[onDisk])
+		fmt.Fprintf(&table, "\n  %-28s %10s %10s … %10s %9.3g", p.name, span(m), span(all[0]), span(all[len(all)-1]), m/median[onDisk])
 		if median[rclone] != 0 {
-			fmt.Fprintf(&table, " %9.2f", m/median[rclone])
+			fmt.Fprintf(&table, " %9.3g", m/median[rclone])
 		}
 		if p.site == nil {
 			continue
