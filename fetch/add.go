@@ -104,10 +104,15 @@ func (a *Agent) accept(ctx context.Context, origin string, reqs []Request) ([]ac
 		d.seq = d.row.Seq
 		a.mu.Lock()
 		a.insert(d)
-		a.start(d)
 		a.mu.Unlock()
 		a.log.Info("download accepted", "download", d.id, "link", d.row.LinkID)
-		a.hub.tell(Event{Kind: Added, ID: d.id, Seq: d.seq, Name: d.row.Name})
+		// Told before anything else can happen to it.
+		a.hub.tell(Event{Kind: Added, ID: d.id, Seq: d.seq, Name: a.row(d).Name, State: Transferring, Was: Transferring})
+		a.mu.Lock()
+		if !d.row.Deleting && d.row.State == string(Transferring) && d.run == nil {
+			a.start(d)
+		}
+		a.mu.Unlock()
 	}
 	for i, r := range reqs {
 		if result[i].created {

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"syscall"
 
@@ -18,8 +19,7 @@ type act struct {
 	kind   actKind
 	folder inode
 	name   string
-	inode  inode
-	mode   uint32 // type and permissions of inode
+	attr          // of what it is about
 	to     string // the name that a download gets
 
 	seq      int64  // of the download whose path is walked
@@ -46,7 +46,7 @@ func (m *FS) lookupFor(act *act, folder inode, name string) (attr, syscall.Errno
 		case act.kind == made && name == act.name, act.kind == renamed && name == act.to:
 			return attr{}, syscall.ENOENT
 		case (act.kind == gone || act.kind == renamed) && name == act.name:
-			return attr{inode: act.inode, mode: act.mode}, 0
+			return act.attr, 0
 		}
 	}
 	if folder == rootInode {
@@ -125,7 +125,7 @@ func (m *FS) attrFor(act *act) attr {
 	if a, errno := m.stat(act.inode); errno == 0 {
 		return a
 	}
-	return attr{inode: act.inode, mode: act.mode}
+	return act.attr
 }
 
 // Unlink answers the announcer, who removes a file that is gone.
@@ -285,15 +285,18 @@ func (t *teller) inFolder(root int, seq int64, in inode, items []item) error {
 			return nil
 		}
 		what := walk
-		what.kind, what.folder, what.inode = i.kind, in, i.inode
+		what.kind, what.folder = i.kind, in
 		if _, p, ok := i.inode.part(); ok {
-			what.name, what.mode = p.String(), allParts[p-1].mode
+			what.name, what.attr = p.String(), attr{inode: i.inode, mode: allParts[p-1].mode}
 		} else {
 			n, err := t.fs.agent.Stat(t.fs.ctx, i.inode.node())
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
-			what.name, what.mode = n.Name, nodeAttr(n).mode
+			what.name, what.attr = n.Name, nodeAttr(n)
 		}
 		t.call(folder, what)
 	}
@@ -350,6 +353,10 @@ func (t *teller) call(folder int, what act) {
 			return unix.Mkdirat(folder, what.name, 0o555)
 		case what.kind == made:
 			fd, err := unix.Openat(folder, what.name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o444)
+			if err == unix.EIO {
+				// Somebody has opened it at this very moment, in the other way.
+				fd, err = unix.Openat(folder, what.name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o444)
+			}
 			if err == nil {
 				unix.Close(fd)
 			}
@@ -377,7 +384,7 @@ func (t *teller) inRoot(root int, i item) {
 	if err != nil {
 		return // it is being removed
 	}
-	what := act{kind: i.kind, folder: rootInode, inode: i.inode, mode: folderPerm, name: d.Name, seq: seq}
+	what := act{kind: i.kind, folder: rootInode, attr: folderAttr(i.inode, d.UpdatedAt), name: d.Name, seq: seq}
 	t.mu.Lock()
 	s := t.stories[seq]
 	t.mu.Unlock()

@@ -112,6 +112,7 @@ type story struct {
 	quiet      bool      // a new folder was just told of
 	looked     time.Time // when somebody last looked into a folder of it, while it is quiet
 	told       int       // things since it was last quiet
+	hushes     int       // how often it was made quiet
 	pending    int       // news in its tree
 	after      []item    // of its own folder, which wait for those
 	removed    bool
@@ -169,8 +170,8 @@ func (a *announcer) settled(seq int64) bool {
 func (a *announcer) tell(e fetch.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closing {
-		return
+	if a.closing || e.Kind != fetch.Removed && !a.fs.agent.Shown(e.Seq) {
+		return // late news of what is removed
 	}
 	own := partInode(e.Seq, folderPart)
 	switch e.Kind {
@@ -317,8 +318,13 @@ func (a *announcer) hush(s *story, hold time.Duration) {
 		a.quiet.Add(1)
 	}
 	s.told = 0
+	s.hushes++
+	mine := s.hushes
 	var end func()
 	end = func() {
+		if s.hushes != mine {
+			return // a later one ends it
+		}
 		// More may have come meanwhile.
 		enough := min(maxHold, hold+time.Duration(s.pending)*itemHold)
 		if left := enough - time.Since(begun); left > 0 {
@@ -434,14 +440,19 @@ func (a *announcer) drop(n *news, i item) {
 func (a *announcer) told(n *news, items []item) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	// A download is quiet before what was told is settled: its story must not
+	// end while new folders wait for it to be so no longer.
 	for _, i := range items {
 		if i.kind == made {
 			a.bear(i)
 		}
-		a.settle(n.seq, i)
 	}
 	if s := a.stories[n.seq]; n.folder == 0 && s != nil {
+		s.told += len(items)
 		a.hush(s, folderHold)
+	}
+	for _, i := range items {
+		a.settle(n.seq, i)
 	}
 	a.enqueue(n)
 	a.done(n)
@@ -500,6 +511,7 @@ func (a *announcer) settle(seq int64, i item) {
 func (a *announcer) done(n *news) {
 	if n.folder != 0 && len(n.items) == 0 && n.age == known && !n.queued && a.folders[n.folder] == n {
 		delete(a.folders, n.folder)
+		a.tidy(n.seq)
 	}
 }
 
@@ -509,7 +521,7 @@ func (a *announcer) tidy(seq int64) {
 	if s == nil || s.waiting || s.removed || s.quiet || s.pending > 0 || len(s.after) > 0 || a.folders[partInode(seq, folderPart)] != nil {
 		return
 	}
-	if d, err := a.fs.agent.BySeq(seq); err == nil && d.Name == s.name {
+	if d, err := a.fs.agent.BySeq(seq); err != nil || d.Name == s.name {
 		delete(a.stories, seq)
 	}
 }

@@ -179,13 +179,24 @@ func (m *FS) Unmount(timeout time.Duration) error {
 		return nil // somebody has unmounted it
 	default:
 	}
-	for end := time.Now().Add(timeout); ; time.Sleep(50 * time.Millisecond) {
-		if m.server.Unmount() == nil {
-			<-m.served
-			return nil
-		}
-		if !time.Now().Before(end) {
-			break
+	end := time.Now().Add(timeout)
+	for time.Now().Before(end) {
+		// The library unmounts, then waits for the kernel's last word. That
+		// does not come while another mount namespace has a copy of the mount.
+		unmounted := make(chan error, 1)
+		go func() { unmounted <- m.server.Unmount() }()
+		select {
+		case err := <-unmounted:
+			if err == nil {
+				<-m.served
+				return nil
+			}
+			time.Sleep(50 * time.Millisecond)
+		case <-time.After(time.Until(end)):
+			if mounted, err := Mounted(m.path); err == nil && !mounted {
+				m.log.Warn("a copy of the mount is in use in another mount namespace, and ends with this process", "mount", m.path)
+				return nil
+			}
 		}
 	}
 	m.log.Warn("mount is in use and is detached all the same", "mount", m.path, "users", users(m.path))

@@ -60,6 +60,8 @@ func (p *passthrough) offer(f *os.File) int32 {
 	switch errno {
 	case syscall.EPERM:
 		p.denied = "this process lacks CAP_SYS_ADMIN"
+	case syscall.ENOMEM, syscall.ENFILE, syscall.EINTR:
+		// Another time it may.
 	case syscall.ELOOP:
 		p.cannot[device] = "the file system below is stacked upon another one"
 	default:
@@ -131,7 +133,7 @@ func trialFile(folder string) (*os.File, error) {
 	if cerr != nil {
 		return nil, errors.Join(err, cerr)
 	}
-	return f, errors.Join(os.Remove(filepath.Join(folder, filepath.Base(f.Name()))))
+	return f, os.Remove(filepath.Join(folder, filepath.Base(f.Name())))
 }
 
 func deviceOf(f *os.File) uint64 {

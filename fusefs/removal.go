@@ -24,7 +24,7 @@ func (t *teller) remove(root int, seq int64) {
 		}
 	}
 	what := walk
-	what.kind, what.folder, what.inode, what.mode, what.name = gone, rootInode, own, folderPerm, s.name
+	what.kind, what.folder, what.attr, what.name = gone, rootInode, attr{inode: own, mode: folderPerm}, s.name
 	t.call(root, what)
 }
 
@@ -42,7 +42,7 @@ func (t *teller) clearDownload(folder int, walk act, failed bool) {
 			continue
 		}
 		what := walk
-		what.kind, what.folder, what.inode, what.mode, what.name = gone, own, partInode(walk.seq, p.part), p.mode, p.name
+		what.kind, what.folder, what.attr, what.name = gone, own, attr{inode: partInode(walk.seq, p.part), mode: p.mode}, p.name
 		t.call(folder, what)
 	}
 }
@@ -64,7 +64,7 @@ func (t *teller) clear(fd int, folder inode, walk act) {
 
 func (t *teller) clearNode(fd int, folder inode, n fetch.Node, walk act) {
 	what := walk
-	what.kind, what.folder, what.inode, what.mode, what.name = gone, folder, inodeOf(n), nodeAttr(n).mode, n.Name
+	what.kind, what.folder, what.attr, what.name = gone, folder, nodeAttr(n), n.Name
 	if what.mode&syscall.S_IFMT == syscall.S_IFDIR && t.fs.held.has(what.inode) {
 		if inner, err := t.openFolder(fd, n.Name, walk); err == nil {
 			t.clear(inner, what.inode, walk)

@@ -2,7 +2,6 @@ package fusefs
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 
@@ -78,8 +77,9 @@ func leaveDescriptors() error {
 		if err != nil || n <= 2 || n == fd {
 			continue
 		}
-		target, err := os.Readlink(table + "/" + name)
-		if err == nil && (target == "anon_inode:[eventfd]" || target == "anon_inode:[eventpoll]") {
+		var buf [64]byte
+		size, err := unix.Readlink(table+"/"+name, buf[:])
+		if target := string(buf[:max(0, size)]); err == nil && (target == "anon_inode:[eventfd]" || target == "anon_inode:[eventpoll]") {
 			continue
 		}
 		unix.Close(n)
