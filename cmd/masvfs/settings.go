@@ -119,7 +119,7 @@ func readSettings(c *cli.Command) (*settings, error) {
 	}
 	var err error
 	switch reads := c.String("reads"); reads {
-	case "auto":
+	case "auto", "":
 	case "ordinary":
 		s.ordinaryReads = true
 	default:
