@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"masvfs/fetch/masv"
+	"masvfs/fetch/store"
 )
 
 // State is the state of a download, in the words of the MASV Agent.
@@ -102,18 +103,8 @@ type File struct {
 	Problem      *Problem
 }
 
-// Node is a finished file, or a folder with something finished in it, as the
-// mount shows it. The root of a download's tree is the Node with ID 0.
-type Node struct {
-	ID      int64  // unique over all downloads, stable across restarts
-	Seq     int64  // of its download
-	Parent  int64  // ID of its folder
-	Folder  string // path of its folder in the tree, '/'-separated
-	Name    string
-	Dir     bool
-	Size    int64
-	ModTime time.Time // of a folder: when something last appeared in it
-}
+// Node is a finished file or a folder, as the mount shows it.
+type Node = store.Node
 
 // Problem says to people and to programs why a download or a file failed.
 type Problem struct {

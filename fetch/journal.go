@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"masvfs/fetch/dest"
-	"masvfs/fetch/store"
 )
 
 // journal records what the committer does with finished files; it is the
@@ -98,9 +97,4 @@ func (j journal) Failed(piece *dest.Piece, err error) {
 		return
 	}
 	f.abort(err)
-}
-
-// node shows an entry of the database as the mount does.
-func node(e store.Entry) Node {
-	return Node{ID: e.ID, Seq: e.Seq, Parent: e.Parent, Folder: e.Folder, Name: e.Name, Dir: e.Dir, Size: e.Size, ModTime: e.ModTime}
 }

@@ -68,15 +68,11 @@ func file(e store.Entry, arrived map[int64]int64, open map[int64]bool) File {
 // there is none. This and the next three tell of a download that is being
 // removed what they told before, until it is gone.
 func (a *Agent) Lookup(ctx context.Context, folder Node, name string) (Node, error) {
-	e, err := a.store.Lookup(ctx, folder.Seq, folder.ID, name)
-	return node(e), err
+	return a.store.Lookup(ctx, folder.Seq, folder.ID, name)
 }
 
 // Stat returns what there is to know of a finished file or a folder.
-func (a *Agent) Stat(ctx context.Context, id int64) (Node, error) {
-	e, err := a.store.Stat(ctx, id)
-	return node(e), err
-}
+func (a *Agent) Stat(ctx context.Context, id int64) (Node, error) { return a.store.Stat(ctx, id) }
 
 // Root returns the root of the tree of a download.
 func (a *Agent) Root(seq int64) (Node, error) {
@@ -92,57 +88,38 @@ func (a *Agent) Root(seq int64) (Node, error) {
 // ReadFolder returns up to limit finished files and folders of a folder, by
 // name, from the first one after the name given.
 func (a *Agent) ReadFolder(ctx context.Context, folder Node, after string, limit int) ([]Node, error) {
-	entries, err := a.store.ReadFolder(ctx, folder.Seq, folder.ID, after, limit)
-	nodes := make([]Node, len(entries))
-	for i, e := range entries {
-		nodes[i] = node(e)
-	}
-	return nodes, err
+	return a.store.ReadFolder(ctx, folder.Seq, folder.ID, after, limit)
 }
 
 // OpenFile opens a finished file for reading. It follows no symlink, and
 // returns an error if what is there now is not what was placed.
-func (a *Agent) OpenFile(ctx context.Context, id int64) (*os.File, error) {
-	e, err := a.store.Stat(ctx, id)
-	if err != nil {
-		return nil, err
-	}
+func (a *Agent) OpenFile(n Node) (*os.File, error) {
 	a.mu.Lock()
-	i, found := a.search(e.Seq)
+	i, found := a.search(n.Seq)
 	if !found || a.order[i].row.Deleting {
 		a.mu.Unlock()
 		return nil, fs.ErrNotExist
 	}
 	d := a.order[i]
 	a.mu.Unlock()
-	f, err := a.openPlaced(a.row(d), e)
+	f, err := a.openPlaced(a.row(d), n)
 	if errors.Is(err, dest.ErrMissing) {
 		// The package folder may just have got its final name.
-		f, err = a.openPlaced(a.row(d), e)
+		f, err = a.openPlaced(a.row(d), n)
 	}
 	return f, err
 }
 
-func (a *Agent) openPlaced(row store.Download, e store.Entry) (*os.File, error) {
-	folder, err := a.roots.Existing(row.DstFolder)
-	if err != nil {
-		return nil, err
-	}
-	defer folder.Close()
-	tree, err := folder.Finished(treeSpec(row), row.Folder)
-	if err != nil {
-		return nil, err
-	}
-	defer tree.Close()
-	f, err := tree.Open(path.Join(e.Folder, e.Name))
+func (a *Agent) openPlaced(row store.Download, n Node) (*os.File, error) {
+	f, err := a.roots.OpenFinished(row.DstFolder, treeSpec(row), row.Folder, path.Join(n.Folder, n.Name))
 	if err != nil {
 		return nil, err
 	}
 	switch info, err := f.Stat(); {
 	case err != nil:
 		return nil, errors.Join(err, f.Close())
-	case info.Size() != e.Size:
-		return nil, errors.Join(fmt.Errorf("open %s: its size is %d, not the %d that were downloaded", e.Name, info.Size(), e.Size), f.Close())
+	case info.Size() != n.Size:
+		return nil, errors.Join(fmt.Errorf("open %s: its size is %d, not the %d that were downloaded", n.Name, info.Size(), n.Size), f.Close())
 	}
 	return f, nil
 }

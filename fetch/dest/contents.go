@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"syscall"
 
 	"masvfs/fetch/dirent"
@@ -24,8 +25,35 @@ func (t *Tree) Mkdir(p string) error {
 	return nil
 }
 
-// Open opens a finished file for reading. It follows no symlink, and opens
-// nothing but regular files.
+// OpenFinished opens a finished file of a tree that is placed, for reading. It
+// follows no symlink in the tree, and opens nothing but regular files.
+func (r *Roots) OpenFinished(dst string, spec Spec, folder, p string) (*os.File, error) {
+	if err := r.Check(dst); err != nil {
+		return nil, err
+	}
+	if spec.PackageFolder && folder == "" {
+		return nil, fmt.Errorf("open tree in %s: %w", dst, ErrMissing)
+	}
+	// Readers of many small files wait for nothing but this.
+	allowed, _ := r.above(dst)
+	if f := openBelow(allowed, filepath.Clean(dst), filepath.Join(folder, filepath.FromSlash(p))); f != nil {
+		return f, nil
+	}
+	// What is wrong, if anything, is found out step by step.
+	at, err := r.Existing(dst)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	t, err := at.Tree(spec, folder)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	return t.Open(p)
+}
+
+// Open opens a finished file for reading, as OpenFinished does.
 func (t *Tree) Open(p string) (*os.File, error) {
 	if err := checkPath("open file", p); err != nil {
 		return nil, err

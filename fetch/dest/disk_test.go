@@ -30,14 +30,19 @@ func newDisk(t testing.TB) *disk {
 	return &disk{path: t.TempDir(), sys: native}
 }
 
-func (d *disk) folder(t testing.TB) *Folder {
+func (d *disk) roots(t testing.TB) *Roots {
 	t.Helper()
 	r, err := NewRoots([]string{d.path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.sys = &d.sys
-	f, err := r.Open(d.path)
+	return r
+}
+
+func (d *disk) folder(t testing.TB) *Folder {
+	t.Helper()
+	f, err := d.roots(t).Open(d.path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package dest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -21,10 +22,19 @@ func TestFoldersSwappedForSymlinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	secret := filepath.Join(outside, "deep", "first")
+	if err := os.WriteFile(secret, []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	tree := d.placedTree(t)
+	roots := d.roots(t)
 	if err := tree.Mkdir("sub/deep"); err != nil {
 		t.Fatal(err)
 	}
+	const n = 600
+	opened := 0
+	j := newJournal()
+	commit(t, j, written(t, tree, n, "sub/deep/first", "x"))
 	sub := filepath.Join(tree.Path(), "sub")
 	away := filepath.Join(d.path, "away")
 
@@ -52,14 +62,16 @@ func TestFoldersSwappedForSymlinks(t *testing.T) {
 		}
 	})
 
-	const n = 600
-	j := newJournal()
 	c := NewCommitter(j, Config{MaxBatch: 7})
 	for i := range n {
 		if err := c.Commit(t.Context(), written(t, tree, int64(i), fmt.Sprintf("sub/deep/%d", i), "x")); err != nil {
 			t.Fatal(err)
 		}
-		if f, err := tree.Open("sub/deep/0"); err == nil {
+		if f, err := roots.OpenFinished(d.path, tree.spec, "pkg", "sub/deep/first"); err == nil {
+			opened++
+			if text, err := io.ReadAll(f); err != nil || string(text) != "x" {
+				t.Errorf("a file of the package says %q, %v", text, err)
+			}
 			f.Close()
 		}
 		if err := tree.Remove(fmt.Sprintf("sub/deep/%d", n+i)); err != nil {
@@ -70,13 +82,13 @@ func TestFoldersSwappedForSymlinks(t *testing.T) {
 	close(done)
 	swapping.Wait()
 
-	if len(j.placed)+len(j.failed) != n {
-		t.Errorf("%d placed and %d failed of %d", len(j.placed), len(j.failed), n)
+	if len(j.placed)+len(j.failed) != n+1 {
+		t.Errorf("%d placed and %d failed of %d", len(j.placed), len(j.failed), n+1)
 	}
-	if len(j.placed) == 0 || len(j.failed) == 0 {
-		t.Logf("%d placed, %d failed: the race was not met", len(j.placed), len(j.failed))
+	if len(j.placed) == 0 || len(j.failed) == 0 || opened == 0 || opened == n {
+		t.Logf("%d placed, %d failed, %d times opened: the race was not met", len(j.placed), len(j.failed), opened)
 	}
-	wantListing(t, listing(t, outside, true), map[string]string{"deep": "/"})
+	wantListing(t, listing(t, outside, true), map[string]string{"deep": "/", "deep/first": "secret"})
 }
 
 func TestOpenReadsFinishedFilesOnly(t *testing.T) {

@@ -243,8 +243,10 @@ func TestTreeThatIsGone(t *testing.T) {
 			if _, err := f.Tree(Spec{ID: testID, PackageFolder: true}, "pkg"); !errors.Is(err, ErrMissing) {
 				t.Fatalf("Tree: %v", err)
 			}
-			if _, err := f.Finished(Spec{ID: testID, PackageFolder: true}, ""); !errors.Is(err, ErrMissing) {
-				t.Fatalf("Finished: %v", err)
+			for _, folder := range []string{"", "pkg"} {
+				if _, err := d.roots(t).OpenFinished(d.path, Spec{ID: testID, PackageFolder: true}, folder, "a"); !errors.Is(err, ErrMissing) {
+					t.Fatalf("OpenFinished in %q: %v", folder, err)
+				}
 			}
 			if after := d.listingOfNames(t); after != before {
 				t.Errorf("there is %s, and was %s", after, before)

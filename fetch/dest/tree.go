@@ -72,14 +72,6 @@ func (f *Folder) Tree(spec Spec, folder string) (*Tree, error) {
 	return t, nil
 }
 
-// Finished opens a tree that is placed, to read from it.
-func (f *Folder) Finished(spec Spec, folder string) (*Tree, error) {
-	if spec.PackageFolder && folder == "" {
-		return nil, fmt.Errorf("open tree in %s: %w", f.path, ErrMissing)
-	}
-	return f.Tree(spec, folder)
-}
-
 // adopt takes the folder name in the destination as the tree's own.
 func (t *Tree) adopt(name string) error {
 	if err := checkName("open package folder", name); err != nil {
