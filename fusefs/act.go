@@ -9,8 +9,6 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
-
-	"masvfs/fetch"
 )
 
 // act is one system call of the announcer in its own mount, and what the file
@@ -107,7 +105,7 @@ func (s server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *f
 	// It is closed again without a byte read or written.
 	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 	if _, _, isPart := act.inode.part(); !isPart {
-		o := s.open.get(fetch.Node{ID: act.inode.node(), Size: a.size, ModTime: a.mtime})
+		o := s.open.get(a)
 		o.opening.Lock()
 		if o.backing != 0 {
 			// Where one handle is the kernel's own, all must be.

@@ -31,7 +31,7 @@ type Agent interface {
 	// ReadFolder returns up to limit nodes by name, from the first one after
 	// the name given; fewer than limit only at the end.
 	ReadFolder(ctx context.Context, folder fetch.Node, after string, limit int) ([]fetch.Node, error)
-	OpenFile(ctx context.Context, id int64) (*os.File, error)
+	OpenFile(file fetch.Node) (*os.File, error)
 
 	Pause(ctx context.Context, id string) (fetch.Download, error)
 	Resume(ctx context.Context, id string, password masv.Secret) (fetch.Download, error)

@@ -24,9 +24,9 @@ import (
 // whatever they know), or that it is there still. Nobody else can make
 // anything, and an act is only ever answered while the announcer is at it.
 //
-// It announces where somebody may watch: in folders that the kernel holds. A
-// folder that nobody is in is forgotten by the kernel at once, since its name
-// has no lifetime. Who comes to watch later finds what is there by listing it.
+// It announces where somebody may watch: in folders that the kernel holds,
+// which are those that somebody has looked at not long ago. Who comes to watch
+// later finds what is there by listing it.
 //
 // The news of each folder are told in the order in which they came. New folders
 // are told of together, and then nothing more of their download for a moment:

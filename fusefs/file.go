@@ -14,7 +14,7 @@ import (
 // handles: the kernel wants them to be of one kind, and one descriptor serves
 // them all.
 type openFile struct {
-	node    fetch.Node
+	attr
 	handles int        // guarded by openFiles.mu
 	opening sync.Mutex // held while the first of them is opened
 	backing int32      // of what the kernel reads by itself; 0: it asks us
@@ -60,12 +60,12 @@ func (s server) openFile(i inode, out *fuse.OpenOut) syscall.Errno {
 	if err != nil {
 		return errnoOf(err)
 	}
-	o := s.open.get(n)
+	o := s.open.get(nodeAttr(n))
 	o.opening.Lock()
 	defer o.opening.Unlock()
 	keep := true // what others read at this moment
 	if o.backing == 0 && o.file == nil {
-		if keep, err = s.open.start(o); err != nil {
+		if keep, err = s.open.start(o, n); err != nil {
 			s.open.release(o)
 			if _, gone := s.stat(i); gone != 0 {
 				return gone
@@ -84,23 +84,22 @@ func (s server) openFile(i inode, out *fuse.OpenOut) syscall.Errno {
 	return 0
 }
 
-// get returns the open file of a node, with one handle more.
-func (f *openFiles) get(n fetch.Node) *openFile {
-	i := inodeOf(n)
+// get returns the open file of an inode, with one handle more.
+func (f *openFiles) get(a attr) *openFile {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o := f.files[i]
+	o := f.files[a.inode]
 	if o == nil {
-		o = &openFile{node: n}
-		f.files[i] = o
+		o = &openFile{attr: a}
+		f.files[a.inode] = o
 	}
 	o.handles++
 	return o
 }
 
-// start opens what o is read from, and decides how: by the kernel itself
-// where that works. keep reports whether the kernel's cache of it still holds.
-func (f *openFiles) start(o *openFile) (keep bool, err error) {
+// start opens what o, which is open for a node, is read from, and decides how:
+// by the kernel itself where that works. keep reports whether the kernel's cache of it still holds.
+func (f *openFiles) start(o *openFile, n fetch.Node) (keep bool, err error) {
 	f.mu.Lock()
 	full := f.descriptors >= f.limit
 	f.descriptors++ // also while it is opened only
@@ -116,7 +115,7 @@ func (f *openFiles) start(o *openFile) (keep bool, err error) {
 	if full {
 		return false, syscall.EMFILE
 	}
-	file, err := f.fs.agent.OpenFile(f.fs.ctx, o.node.ID)
+	file, err := f.fs.agent.OpenFile(n)
 	if err != nil {
 		return false, err
 	}
@@ -125,7 +124,7 @@ func (f *openFiles) start(o *openFile) (keep bool, err error) {
 		return false, file.Close()
 	}
 	o.file, kept = file, true
-	return f.unchanged(inodeOf(o.node), changeTime(file)), nil
+	return f.unchanged(inodeOf(n), changeTime(file)), nil
 }
 
 // unchanged reports whether a file changed at that moment when it was last seen, too.
@@ -148,7 +147,7 @@ func (f *openFiles) release(o *openFile) {
 		f.mu.Unlock()
 		return
 	}
-	delete(f.files, inodeOf(o.node))
+	delete(f.files, o.inode)
 	if o.file != nil {
 		f.descriptors--
 	}
@@ -169,7 +168,7 @@ func (f *openFiles) attr(i inode) (attr, bool) {
 	if o == nil {
 		return attr{}, false
 	}
-	return nodeAttr(o.node), true
+	return o.attr, true
 }
 
 // readerLimit is how many descriptors readers may take up: a part of what the

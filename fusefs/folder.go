@@ -45,25 +45,29 @@ const placeOffset = 2
 // OpenDir opens a folder.
 func (s server) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	i := inode(in.NodeId)
-	parent := rootInode
-	if seq, p, ok := i.part(); ok {
-		if !s.agent.Shown(seq) {
-			return fuse.ENOENT
-		}
+	o := &openFolder{fs: s.FS, self: i, parent: rootInode}
+	if i != rootInode {
+		seq, p, isPart := i.part()
 		if p == filesPart {
-			parent = partInode(seq, folderPart)
+			o.parent = partInode(seq, folderPart)
 		}
-	} else if i != rootInode {
-		n, err := s.agent.Stat(s.ctx, i.node())
-		if err == nil && !s.agent.Shown(n.Seq) {
-			err = os.ErrNotExist
+		if !isPart {
+			n, err := s.agent.Stat(s.ctx, i.node())
+			if err != nil {
+				return fuse.Status(errnoOf(err))
+			}
+			seq, o.parent = n.Seq, inodeOf(fetch.Node{ID: n.Parent, Seq: n.Seq})
 		}
+		d, err := s.agent.BySeq(seq)
 		if err != nil {
 			return fuse.Status(errnoOf(err))
 		}
-		parent = inodeOf(fetch.Node{ID: n.Parent, Seq: n.Seq})
+		if d.State == fetch.Complete && (!isPart || p == filesPart) {
+			// Nothing will come or go there but with the whole download.
+			out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
+		}
 	}
-	out.Fh = s.handles.add(&openFolder{fs: s.FS, self: i, parent: parent})
+	out.Fh = s.handles.add(o)
 	return fuse.OK
 }
 
@@ -79,9 +83,8 @@ func (s server) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryLi
 	return fuse.Status(o.list(in.Offset, func(e fuse.DirEntry, _ attr) bool { return out.AddDirEntry(e) }))
 }
 
-// ReadDirPlus lists a folder, and gives the kernel the files at once. Folders
-// and status files are looked up by who wants them: nothing of theirs may be
-// kept, and a folder that is given counts as held.
+// ReadDirPlus lists a folder, and gives the kernel what is in it at once, but
+// for status files, of which nothing may be kept.
 func (s server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	o, ok := s.handles.get(in.Fh).(*openFolder)
 	if !ok {
@@ -92,7 +95,7 @@ func (s server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEnt
 		if given == nil {
 			return false
 		}
-		if name, _ := a.mayKeep(); name > 0 {
+		if e.Name != "." && e.Name != ".." && a.mayKeep() > 0 {
 			s.enter(given, a, false)
 		}
 		return true

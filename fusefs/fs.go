@@ -106,8 +106,7 @@ func (s server) getAttr(i inode, handle any, out *fuse.AttrOut) fuse.Status {
 	if errno != 0 {
 		return fuse.Status(errno)
 	}
-	_, attributes := a.mayKeep()
-	out.SetTimeout(attributes)
+	out.SetTimeout(a.mayKeep())
 	s.fill(&out.Attr, a)
 	return fuse.OK
 }

@@ -63,16 +63,17 @@ func (i inode) folderNode() (n fetch.Node, ok bool) {
 	return fetch.Node{ID: i.node(), Dir: true}, i != rootInode
 }
 
-// How long the kernel may believe what it was told. Everything that is not
-// named here changes at any moment and is asked for at every use. That of
-// folders' names is zero for one more reason: a folder that nobody uses is
-// dropped by the kernel at once, and so one that it holds may be watched.
+// How long the kernel may believe what it was told. What a status file says
+// is asked for at every use. A name that was looked at is announced to be gone
+// or renamed before that is over, and with the announcement the kernel forgets
+// it; a name that is not there is never remembered.
 const (
-	// nameTimeout is for names of files below files/. They only ever vanish
-	// with their whole download, and then only for who is already inside.
-	nameTimeout = time.Second
-	// fileTimeout is for the attributes of finished files, which never change.
-	fileTimeout = time.Minute
+	// folderTimeout is for names and attributes of folders: those of the
+	// downloads are renamed and removed, and what is in a folder changes its time.
+	folderTimeout = time.Second
+	// fileTimeout is for names and attributes of finished files. Attributes never
+	// change, and names only ever vanish with their whole download.
+	fileTimeout = time.Hour
 )
 
 // Permissions. The mount is read-only for users, but for state.
@@ -123,21 +124,26 @@ func nodeAttr(n fetch.Node) attr {
 	return attr{inode: inodeOf(n), mode: filePerm, size: n.Size, mtime: n.ModTime}
 }
 
-// mayKeep returns how long the kernel may believe a name, and the attributes.
-func (a attr) mayKeep() (name, attributes time.Duration) {
-	if _, _, ok := a.inode.part(); ok || a.mode&syscall.S_IFMT == syscall.S_IFDIR {
-		return 0, 0
+// mayKeep returns how long the kernel may believe what is told of an inode.
+func (a attr) mayKeep() time.Duration {
+	if a.mode&syscall.S_IFMT == syscall.S_IFDIR {
+		return folderTimeout
 	}
-	return nameTimeout, fileTimeout
+	if _, _, ok := a.inode.part(); ok {
+		return 0
+	}
+	return fileTimeout
 }
 
 // enter gives the kernel an inode, which it holds from then on until it
-// forgets it. own says that the announcer has asked.
+// forgets it. own says that the announcer has asked: what nobody else has
+// looked at, the kernel is to forget at once.
 func (m *FS) enter(out *fuse.EntryOut, a attr, own bool) {
 	out.NodeId = uint64(a.inode)
-	name, attributes := a.mayKeep()
-	out.SetEntryTimeout(name)
-	out.SetAttrTimeout(attributes)
+	if !own {
+		out.SetEntryTimeout(a.mayKeep())
+		out.SetAttrTimeout(a.mayKeep())
+	}
 	m.fill(&out.Attr, a)
 	if a.mode&syscall.S_IFMT == syscall.S_IFDIR {
 		m.held.add(a.inode, own)

@@ -32,6 +32,10 @@ func (s server) GetXAttr(_ <-chan struct{}, h *fuse.InHeader, name string, dest 
 }
 
 func (m *FS) xattr(i inode, name string) (string, syscall.Errno) {
+	if !strings.HasPrefix(name, "user.") {
+		// Not ENODATA: of a file system that has no such thing ls asks just once.
+		return "", syscall.EOPNOTSUPP
+	}
 	if i == rootInode {
 		switch name {
 		case pidXattr:
