@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"masvfs/fetch"
 )
@@ -25,7 +26,8 @@ import (
 // anything, and an act is only ever answered while the announcer is at it.
 //
 // It announces where somebody may watch: in folders that the kernel holds,
-// which are those that somebody has looked at not long ago. Who comes to watch
+// which are those that somebody has looked at not long ago, and only while some
+// process watches anything in the mount (see watchers). Who comes to watch
 // later finds what is there by listing it.
 //
 // The news of each folder are told in the order in which they came. New folders
@@ -41,27 +43,39 @@ type announcer struct {
 	ended  chan struct{} // closed when nothing is announced any more
 	quiet  atomic.Int64  // stories that are
 
+	// look returns what is watched in the mount, and how long it took to find
+	// out. It is called without mu.
+	look func() (watching, time.Duration)
+
 	mu      sync.Mutex // guards what follows
 	closing bool
 	wake    chan struct{}
 	ready   []*news // with something to tell now
+	watched bool    // by some process, when that was last asked
+	asked   time.Time
+	rest    time.Duration // before it is asked again
 	folders map[inode]*news
 	stories map[int64]*story
 	ticked  map[int64]time.Time // of downloads that are watched: what progress was last of
 }
 
-// How long a download is quiet after a new folder was told of: so long for the
-// folder of the download itself, so long for others, and longer by so much for
-// each thing that watchers may still be busy with, up to so much: what was told
-// before, and what is in the new folders, at all of which some look before they
-// watch. And as long as somebody looks, up to so much.
+// How long a download is quiet after new folders were told of: until all who
+// watch the folders that these are in watch them, too. Where that cannot be
+// seen, or does not happen, since not everybody watches whole trees: so long
+// for the folder of the download itself, so long for others, and longer by so
+// much for each thing that watchers may still be busy with, up to so much: what
+// was told before, and what is in the new folders, at all of which some look
+// before they watch. It is less for those who watch a single folder. And as
+// long as somebody looks, up to so much.
 const (
 	downloadHold = time.Second
 	folderHold   = 500 * time.Millisecond
 	itemHold     = time.Millisecond
 	maxHold      = 10 * time.Second
+	loneHold     = 2 * time.Second
 	lookHold     = 250 * time.Millisecond
 	maxLookHold  = 4 * time.Second
+	lookInterval = 20 * time.Millisecond
 )
 
 // nameWait is how long a new download waits for its package's name, so that it
@@ -74,6 +88,14 @@ const comeTime = 100 * time.Millisecond
 // progressInterval is how often a change of progress is told at most.
 const progressInterval = time.Second
 
+// How long it is believed that somebody watches, and how much longer than it
+// takes to find out that nobody does the announcer rests before it asks again:
+// what comes until then waits.
+const (
+	watchedTime = 2 * time.Second
+	askingShare = 20
+)
+
 // batch is how many news are told before it is another folder's turn.
 const batch = 256
 
@@ -82,6 +104,7 @@ type news struct {
 	folder inode // 0: of new folders
 	seq    int64
 	items  []item
+	asked  int // how many of them there were when it was asked whether somebody watches
 	age    age
 	queued bool // among announcer.ready
 }
@@ -109,7 +132,8 @@ type story struct {
 	waiting    bool      // it is not introduced yet
 	introduced time.Time // when its folder was told of; zero: before the start, or not yet
 	births     *news     // its new folders
-	quiet      bool      // a new folder was just told of
+	quiet      bool      // new folders were just told of
+	fresh      []birth   // these
 	looked     time.Time // when somebody last looked into a folder of it, while it is quiet
 	told       int       // things since it was last quiet
 	hushes     int       // how often it was made quiet
@@ -121,9 +145,11 @@ type story struct {
 
 func newAnnouncer(m *FS) *announcer {
 	return &announcer{
-		fs:      m,
-		secret:  ".masvfs-" + rand.Text(),
-		ended:   make(chan struct{}),
+		fs:     m,
+		secret: ".masvfs-" + rand.Text(),
+		ended:  make(chan struct{}),
+
+		look:    func() (watching, time.Duration) { return watching{doubt: true}, 0 },
 		wake:    make(chan struct{}, 1),
 		folders: make(map[inode]*news),
 		stories: make(map[int64]*story),
@@ -289,7 +315,7 @@ func (a *announcer) enqueue(n *news) {
 	if s := a.stories[n.seq]; n.folder != rootInode && s != nil && s.quiet {
 		return
 	}
-	n.queued = true
+	n.queued, n.asked = true, 0
 	a.ready = append(a.ready, n)
 	select {
 	case a.wake <- struct{}{}:
@@ -311,7 +337,6 @@ func (a *announcer) later(after time.Duration, f func()) {
 // hush tells nothing of a download for a while: new folders of it, which are
 // fresh, were told of. What is in them follows then; a.mu is held.
 func (a *announcer) hush(s *story, hold time.Duration) {
-	begun := time.Now()
 	hold += time.Duration(s.told) * itemHold
 	if !s.quiet {
 		s.quiet = true
@@ -319,38 +344,65 @@ func (a *announcer) hush(s *story, hold time.Duration) {
 	}
 	s.told = 0
 	s.hushes++
-	mine := s.hushes
-	var end func()
-	end = func() {
-		if s.hushes != mine {
-			return // a later one ends it
-		}
-		// More may have come meanwhile.
-		enough := min(maxHold, hold+time.Duration(s.pending)*itemHold)
-		if left := enough - time.Since(begun); left > 0 {
-			a.later(left, end)
+	go a.attend(s, s.hushes, hold)
+}
+
+// attend ends the quiet of a download, unless a later one does.
+func (a *announcer) attend(s *story, mine int, hold time.Duration) {
+	begun := time.Now()
+	for rest := lookInterval; ; {
+		time.Sleep(rest)
+		found, took := a.look()
+		rest = max(lookInterval, askingShare*took)
+		a.mu.Lock()
+		if a.closing || s.hushes != mine {
+			a.mu.Unlock()
 			return
 		}
-		if !s.removed && time.Since(s.looked) < lookHold && time.Since(begun) < maxLookHold {
-			a.later(lookHold, end)
+		if a.attended(s, found, hold, time.Since(begun)) {
+			s.quiet = false
+			a.quiet.Add(-1)
+			a.calm(s)
+			a.tidy(s.seq)
+			a.mu.Unlock()
 			return
 		}
-		s.quiet = false
-		a.quiet.Add(-1)
-		for _, n := range a.folders {
-			if n.seq != s.seq || n.folder == rootInode {
-				continue
-			}
-			if n.age == fresh {
-				n.age = known
-			}
-			a.enqueue(n)
-			a.done(n)
-		}
-		a.enqueue(s.births)
-		a.tidy(s.seq)
+		a.mu.Unlock()
 	}
-	end()
+}
+
+// attended reports whether those who watch had the time to watch the new folders
+// of a download; a.mu is held.
+func (a *announcer) attended(s *story, found watching, hold, waited time.Duration) bool {
+	// More may have come meanwhile.
+	hold = min(maxHold, hold+time.Duration(s.pending)*itemHold)
+	if !found.doubt {
+		some, many := found.missing(s.fresh)
+		if !some {
+			return true
+		}
+		if !many {
+			hold = min(hold, loneHold)
+		}
+	}
+	return s.removed || waited >= hold && (time.Since(s.looked) >= lookHold || waited >= maxLookHold)
+}
+
+// calm makes the new folders of a download known ones, and has told what
+// waited for that; a.mu is held.
+func (a *announcer) calm(s *story) {
+	s.fresh = nil
+	for _, n := range a.folders {
+		if n.seq != s.seq || n.folder == rootInode {
+			continue
+		}
+		if n.age == fresh {
+			n.age = known
+		}
+		a.enqueue(n)
+		a.done(n)
+	}
+	a.enqueue(s.births)
 }
 
 // looked takes in that somebody looks into a folder of a download.
@@ -367,60 +419,102 @@ func (a *announcer) looked(seq int64) {
 
 // take returns news to tell; nil when the announcer is to end.
 func (a *announcer) take() (*news, []item) {
-	for {
-		a.mu.Lock()
-		for len(a.ready) > 0 && !a.closing {
-			n := a.ready[0]
-			if a.ready = a.ready[1:]; len(a.ready) == 0 {
-				a.ready = nil
-			}
-			n.queued = false
-			if s := a.stories[n.seq]; n.folder != rootInode && s != nil && s.quiet {
-				continue // it has become so since
-			}
-			if items := a.choose(n); len(items) > 0 {
-				a.mu.Unlock()
-				return n, items
-			}
-			a.done(n)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for !a.closing {
+		if len(a.ready) == 0 {
+			a.wait(0)
+			continue
 		}
-		closing := a.closing
-		a.mu.Unlock()
-		if closing {
-			return nil, nil
+		if !a.sure(a.ready[0]) {
+			a.ask()
+			continue
 		}
-		<-a.wake
+		n := a.ready[0]
+		if a.ready = a.ready[1:]; len(a.ready) == 0 {
+			a.ready = nil
+		}
+		n.queued = false
+		if s := a.stories[n.seq]; n.folder != rootInode && s != nil && s.quiet {
+			continue // it has become so since
+		}
+		if items := a.choose(n); len(items) > 0 {
+			return n, items
+		}
+		a.done(n)
 	}
+	return nil, nil
+}
+
+// wait waits for something to do, or for a time; a.mu is held, but not meanwhile.
+func (a *announcer) wait(limit time.Duration) {
+	a.mu.Unlock()
+	defer a.mu.Lock()
+	var over <-chan time.Time
+	if limit > 0 {
+		over = time.After(limit)
+	}
+	select {
+	case <-a.wake:
+	case <-over:
+	}
+}
+
+// sure reports whether it is known of news if somebody watches; a.mu is held.
+func (a *announcer) sure(n *news) bool {
+	if a.watched && time.Since(a.asked) < watchedTime {
+		return true
+	}
+	return n.asked > 0 || len(n.items) == 0
+}
+
+// ask finds out whether somebody watches. The answer holds for what is ready
+// now, not for what comes meanwhile; a.mu is held, but not meanwhile.
+func (a *announcer) ask() {
+	if left := a.rest - time.Since(a.asked); left > 0 {
+		a.wait(left)
+		return
+	}
+	for _, n := range a.ready {
+		n.asked = len(n.items)
+	}
+	start := time.Now()
+	a.mu.Unlock()
+	found, took := a.look()
+	a.mu.Lock()
+	a.watched, a.asked, a.rest = found.somebody(), start, took*(askingShare+1)
 }
 
 // choose takes from news what is to be told now. What nobody can watch is
 // dropped; a.mu is held.
-func (a *announcer) choose(n *news) []item {
-	if n.folder != 0 {
-		items := n.items[:min(batch, len(n.items))]
-		n.items = n.items[len(items):]
-		if a.fs.held.has(n.folder) {
-			return items
-		}
-		for _, i := range append(items, n.items...) {
-			a.drop(n, i)
-		}
-		n.items = nil
-		return nil
+func (a *announcer) choose(n *news) (now []item) {
+	some := n.items[:min(batch, len(n.items))]
+	if n.folder == 0 {
+		some = n.items
+	} else if !a.watched && n.folder != rootInode {
+		some = n.items[:n.asked]
 	}
-	all := n.items
-	n.items = nil
-	var now []item
-	for _, i := range all {
+	n.items = n.items[len(some):]
+	again := n.folder != 0
+	var later []item
+	for at, i := range some {
 		in := a.folders[i.in]
 		switch {
-		case in != nil && in.age != known:
-			n.items = append(n.items, i)
-		case a.fs.held.has(i.in):
-			now = append(now, i)
-		default:
+		case n.folder == 0 && in != nil && in.age != known:
+			later = append(later, i)
+		case i.in != rootInode && !a.watched && at >= n.asked:
+			later, again = append(later, i), true // it came after the question
+		case i.in != rootInode && !a.watched, !a.fs.held.has(i.in):
 			a.drop(n, i)
+		default:
+			now = append(now, i)
 		}
+	}
+	if len(later) > 0 {
+		n.items = append(later, n.items...)
+	}
+	if again && len(now) == 0 {
+		a.enqueue(n)
 	}
 	return now
 }
@@ -464,6 +558,9 @@ func (a *announcer) bear(i item) {
 	if !isPart {
 		if n := a.folders[i.inode]; n != nil {
 			n.age = fresh
+			if s := a.stories[n.seq]; s != nil {
+				s.fresh = append(s.fresh, birth{i.in, i.inode})
+			}
 		}
 		return
 	}
@@ -471,13 +568,18 @@ func (a *announcer) bear(i item) {
 	if p != folderPart || s == nil {
 		return
 	}
+	s.introduced = time.Now()
+	s.fresh = append(s.fresh, birth{rootInode, i.inode}, birth{i.inode, partInode(seq, filesPart)})
 	for _, part := range []part{folderPart, filesPart} {
 		if n := a.folders[partInode(seq, part)]; n != nil {
 			n.age = fresh
 		}
 	}
-	s.introduced = time.Now()
-	a.hush(s, downloadHold)
+	if a.watched {
+		a.hush(s, downloadHold)
+	} else {
+		a.calm(s)
+	}
 }
 
 // settle counts an item as told, and lets what waits for it follow; a.mu is held.
@@ -556,6 +658,8 @@ func (a *announcer) start() error {
 		a.stop()
 		return err
 	}
+	w := watchers{device: deviceField(unix.Major(t.device), unix.Minor(t.device)), shared: a.fs.shared}
+	a.look = w.look
 	go func() {
 		defer close(a.ended)
 		defer t.thread.close()

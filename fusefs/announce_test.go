@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -96,6 +97,55 @@ func TestNothingIsToldWhereNobodyCanWatch(t *testing.T) {
 		}
 		if n := leftovers(m.announcer); n != 0 {
 			t.Errorf("%d things are remembered of what is gone", n)
+		}
+	})
+}
+
+func TestNothingIsToldWhereNobodyWatches(t *testing.T) {
+	withAnnouncer(t, func(m *FS, agent *oneDownload, told func() []item) {
+		m.announcer.look = func() (watching, time.Duration) { return watching{}, time.Millisecond }
+		own, files := partInode(7, folderPart), partInode(7, filesPart)
+		m.Tell(fetch.Event{Kind: fetch.Added, Seq: 7, Name: "reels"})
+		// A poller has been everywhere.
+		m.held.add(own, false)
+		m.held.add(files, false)
+		for id := range int64(1000) {
+			m.held.add(inodeOf(fetch.Node{ID: 100 + id}), false)
+			m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: 100 + id, Dir: id%10 == 0})
+			m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: 5000 + id, Folder: 100 + id/10*10})
+		}
+		m.Tell(fetch.Event{Kind: fetch.Changed, Seq: 7, Name: "reels", State: fetch.Complete, Was: fetch.Transferring})
+		begun := time.Now()
+		m.Settle(context.Background(), 7)
+		if waited := time.Since(begun); waited > 2*nameWait {
+			t.Errorf("the download is held up for %v", waited)
+		}
+		if got := told(); !slices.Equal(got, []item{{made, rootInode, own}}) {
+			t.Errorf("told: %v", got)
+		}
+		if n := leftovers(m.announcer); n != 0 {
+			t.Errorf("%d things are remembered", n)
+		}
+	})
+}
+
+func TestWhoComesToWatchMeanwhileMissesNothing(t *testing.T) {
+	withAnnouncer(t, func(m *FS, _ *oneDownload, told func() []item) {
+		files := partInode(7, filesPart)
+		m.held.add(files, false)
+		before, after := inode(61), inode(62)
+		watch := false
+		m.announcer.look = func() (watching, time.Duration) {
+			// While the answer is on its way somebody comes, and then a file.
+			defer func() { watch = true }()
+			if !watch {
+				m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: after.node()})
+			}
+			return watching{doubt: watch}, time.Second
+		}
+		m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: before.node()})
+		if got := told(); !slices.Equal(got, []item{{made, files, after}}) {
+			t.Errorf("told: %v", got)
 		}
 	})
 }

@@ -36,6 +36,7 @@ type FS struct {
 	statfsPath string
 	log        *slog.Logger
 	uid, gid   uint32
+	shared     bool // other users may come in
 
 	server      *fuse.Server
 	served      chan struct{} // closed when the kernel is served no longer
@@ -88,6 +89,7 @@ func Mount(ctx context.Context, cfg Config) (*FS, error) {
 		log:        cfg.Log,
 		uid:        uint32(os.Geteuid()),
 		gid:        uint32(os.Getegid()),
+		shared:     cfg.AllowOther,
 		served:     make(chan struct{}),
 	}
 	m.ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -10,14 +10,14 @@ import (
 // that somebody may watch. Everybody else has missed it at once.
 func (t *teller) remove(root int, seq int64) {
 	t.mu.Lock()
-	s := t.stories[seq]
+	s, watched := t.stories[seq], t.watched
 	t.mu.Unlock()
 	if s == nil {
 		return
 	}
 	walk := act{kind: walked, seq: seq, download: s.name}
 	own := partInode(seq, folderPart)
-	if t.fs.held.has(own) {
+	if watched && t.fs.held.has(own) {
 		if folder, err := t.openFolder(root, s.name, walk); err == nil {
 			t.clearDownload(folder, walk, s.failed)
 			t.close(folder)
