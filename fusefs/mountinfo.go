@@ -65,8 +65,9 @@ func Stale(path string) bool {
 		return false
 	}
 	err := ask(func() error {
-		var st unix.Stat_t
-		return unix.Stat(path, &st)
+		// What the kernel remembers of the mount outlives its process.
+		var st unix.Statx_t
+		return unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st)
 	})
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"masvfs/fetch/dirent"
 )
 
 // passthrough has the kernel read files by itself, where it can: Linux 6.9 and
@@ -123,17 +124,38 @@ func TryReads(folder string, ordinary bool) (how string, err error) {
 	return newPassthrough(trial, ordinary).reads(folder), nil
 }
 
+// trialName is what a trial's file is called for a moment. It is always the
+// same, so that one that an end of the program or a power cut has left behind
+// goes with the next trial.
+const trialName = ".masvfs-trial"
+
 // trialFile opens a file on the file system of a folder, one without a name if possible.
 func trialFile(folder string) (*os.File, error) {
 	fd, err := unix.Open(folder, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
 		return os.NewFile(uintptr(fd), folder), nil
 	}
-	f, cerr := os.CreateTemp(folder, ".masvfs-trial-")
+	in, oerr := os.OpenRoot(folder)
+	if oerr != nil {
+		return nil, errors.Join(err, oerr)
+	}
+	defer in.Close()
+	if left, lerr := in.Lstat(trialName); lerr == nil && left.Mode().IsRegular() && left.Size() == 0 {
+		in.Remove(trialName)
+	}
+	f, cerr := in.OpenFile(trialName, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if cerr != nil {
 		return nil, errors.Join(err, cerr)
 	}
-	return f, os.Remove(filepath.Join(folder, filepath.Base(f.Name())))
+	if err := in.Remove(trialName); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if d, err := in.Open("."); err == nil {
+		_ = dirent.Sync(d) // else a power cut brings it back, until the next trial
+		d.Close()
+	}
+	return f, nil
 }
 
 func deviceOf(f *os.File) uint64 {

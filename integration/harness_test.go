@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"masvfs/fetch/masv/masvtest"
+	"masvfs/integration/cutfs"
 )
 
 // patience is how long a test waits for what should come; reaching it is a failure.
@@ -37,6 +38,13 @@ var program string // the built binary
 func TestMain(m *testing.M) {
 	if how := os.Getenv(readerVariable); how != "" {
 		os.Exit(reader(how, os.Args[1:]))
+	}
+	if folder := os.Getenv(cutfsVariable); folder != "" {
+		if err := cutfs.Serve(folder); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	dir, err := os.MkdirTemp("", "masvfs-integration-")
 	if err != nil {
@@ -179,6 +187,13 @@ func environment(t testing.TB) []string {
 
 func (s *site) start() {
 	s.t.Helper()
+	s.launch()
+	s.until("REST answers", s.answers)
+}
+
+// launch starts the agent without waiting for it.
+func (s *site) launch() {
+	s.t.Helper()
 	s.log = new(syncBuffer)
 	command := append(append(slices.Clone(s.under), program), s.args()...)
 	s.process = exec.Command(command[0], command[1:]...)
@@ -191,19 +206,22 @@ func (s *site) start() {
 	process, exited := s.process, make(chan struct{})
 	s.exited = exited
 	go func() { process.Wait(); close(exited) }()
-	s.until("REST answers", func() bool {
-		select {
-		case <-exited:
-			s.t.Fatalf("the agent has ended:\n%s", s.log)
-		default:
-		}
-		r, err := http.Get(s.address + "/api/v1/downloads")
-		if err != nil {
-			return false
-		}
-		r.Body.Close()
-		return r.StatusCode == http.StatusOK
-	})
+}
+
+// answers reports whether REST answers. An agent that has ended is a failure.
+func (s *site) answers() bool {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		s.t.Fatalf("the agent has ended:\n%s", s.log)
+	default:
+	}
+	r, err := http.Get(s.address + "/api/v1/downloads")
+	if err != nil {
+		return false
+	}
+	r.Body.Close()
+	return r.StatusCode == http.StatusOK
 }
 
 // signal sends the agent a signal and waits until it is gone.

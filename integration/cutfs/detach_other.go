@@ -1,0 +1,7 @@
+//go:build !linux
+
+package cutfs
+
+import "golang.org/x/sys/unix"
+
+const detach = unix.MNT_FORCE
