@@ -55,7 +55,7 @@ func withAnnouncer(t *testing.T, test func(m *FS, agent *oneDownload, told func(
 }
 
 // leftovers are what an announcer with nothing to tell should not have.
-func leftovers(a *announcer) int { return len(a.stories) + len(a.folders) + int(a.quiet.Load()) }
+func leftovers(a *announcer) int { return len(a.stories) + len(a.folders) + int(a.quiets.Load()) }
 
 func TestWhatComesIntoAFolderAfterItWasNewsIsTold(t *testing.T) {
 	withAnnouncer(t, func(m *FS, _ *oneDownload, told func() []item) {

@@ -16,9 +16,9 @@
 // history.
 //
 // It promises that what a system call tells is true at that moment: status
-// files are never cached and are whole however they are read; a name below
-// files/ is believed for a second at most; that a name is not there is never
-// remembered. Inode numbers outlive restarts (see inode).
+// files are never cached and are whole however they are read; a folder is
+// believed for a second, a finished file, which changes no more, for longer;
+// that a name is not there is never remembered. Inode numbers outlive restarts (see inode).
 //
 // Those who watch the mount with inotify are told of what changes (see
 // announcer). Finished files are read by the kernel itself where it can (see
@@ -28,13 +28,14 @@
 // this process does, and the kernel is never told to forget a name. Both come
 // to the same: who waits for the mount waits for this process, and a process
 // that waits for itself when it is killed never dies (seen on Linux 6.18,
-// within six SIGKILLs under load). Short lifetimes of names do the same work
-// as notifications without that risk: the name of a removed download is looked
-// up anew at every use, and with it the kernel drops all that it knew below.
+// within six SIGKILLs under load). Short lifetimes of folders' names do the
+// work of notifications without that risk: the name of a removed download is
+// looked up anew a second later, and with it the kernel drops all below.
 //
 // The files, by what they are about: inode, fs, folder, status, file and
 // xattr answer the kernel; passthrough, held and handles are what they keep;
-// announce decides what is told when, act and removal tell it, thread is where;
+// story and news are what there is to tell and quiet and watchers when,
+// announce holds them together, act and removal tell it, thread is where;
 // mount and mountinfo come and go.
 //
 // It knows nothing of databases, clouds or HTTP.

@@ -203,7 +203,7 @@ func (m *FS) readNodes(folder inode, after uint64, limit int) (page []entry, las
 		return nil, true, errnoOf(err)
 	}
 	if len(nodes) > 0 {
-		m.announcer.looked(nodes[0].Seq)
+		m.announcer.lookedInto(nodes[0].Seq)
 		if !m.agent.Shown(nodes[0].Seq) {
 			return nil, true, 0
 		}

@@ -63,7 +63,7 @@ func (m *FS) lookup(folder inode, name string) (attr, syscall.Errno) {
 	}
 	n, errno := m.lookupNode(folder, name)
 	if errno == 0 {
-		m.announcer.looked(n.Seq)
+		m.announcer.lookedInto(n.Seq)
 		if !m.agent.Shown(n.Seq) {
 			errno = syscall.ENOENT
 		}

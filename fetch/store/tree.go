@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 )
 
@@ -23,9 +22,16 @@ type Node struct {
 	ModTime time.Time // of a folder: when something last appeared in it
 }
 
-// nodeQuery is how all nodes are read: a condition follows.
-const nodeQuery = `SELECT e.id, e.download, max(e.parent, 0), e.dir, e.name, e.size, e.mtime, p.path
-	FROM entries e %s LEFT JOIN entries p ON p.id = e.parent WHERE e.shown = 1 AND `
+const nodeColumns = `SELECT e.id, e.download, max(e.parent, 0), e.dir, e.name, e.size, e.mtime, `
+
+const (
+	nodeByName = nodeColumns + `p.path FROM entries e INDEXED BY entries_shown` + withFolder +
+		`WHERE e.parent = ? AND e.name = ? AND e.shown = 1`
+	nodeByID = nodeColumns + `p.path FROM entries e` + withFolder + `WHERE e.id = ? AND e.shown = 1`
+	// The folder's path is looked up once, not for each node.
+	nodesAfter = nodeColumns + `(SELECT path FROM entries WHERE id = ?1) FROM entries e INDEXED BY entries_shown
+		WHERE e.parent = ?1 AND e.name > ?2 AND e.shown = 1 ORDER BY e.name LIMIT ?3`
+)
 
 func scanNode(row scanner) (n Node, err error) {
 	var mtime int64
@@ -34,12 +40,6 @@ func scanNode(row scanner) (n Node, err error) {
 	n.Folder, n.ModTime = folder.String, instant(mtime)
 	return n, err
 }
-
-var (
-	nodeByName = fmt.Sprintf(nodeQuery, `INDEXED BY entries_shown`) + `e.parent = ? AND e.name = ?`
-	nodeByID   = fmt.Sprintf(nodeQuery, ``) + `e.id = ?`
-	nodesAfter = fmt.Sprintf(nodeQuery, `INDEXED BY entries_shown`) + `e.parent = ? AND e.name > ? ORDER BY e.name LIMIT ?`
-)
 
 // Lookup returns what has a name in a folder; fs.ErrNotExist if nothing
 // visible has. A parent of 0 is the root of the tree of download seq, which

@@ -1,0 +1,118 @@
+package fusefs
+
+import (
+	"time"
+)
+
+// How long a download is quiet after new folders were told of: until all who
+// watch the folders that these are in watch them, too. Where that cannot be
+// seen, or does not happen, since not everybody watches whole trees: so long
+// for the folder of the download itself, so long for others, and longer by so
+// much for each thing that watchers may still be busy with, up to so much: what
+// was told before, and what is in the new folders, at all of which some look
+// before they watch. It is less for those who watch a single folder. And as
+// long as somebody looks, up to so much.
+const (
+	downloadHold = time.Second
+	folderHold   = 500 * time.Millisecond
+	itemHold     = time.Millisecond
+	maxHold      = 10 * time.Second
+	loneHold     = 2 * time.Second
+	lookHold     = 250 * time.Millisecond
+	maxLookHold  = 4 * time.Second
+	lookInterval = 20 * time.Millisecond
+)
+
+// later calls f after a time, with a.mu held.
+func (a *announcer) later(after time.Duration, f func()) {
+	time.AfterFunc(after, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.closing {
+			f()
+		}
+	})
+}
+
+// hush tells nothing of a download for a while: new folders of it, which are
+// fresh, were told of. What is in them follows then; a.mu is held.
+func (a *announcer) hush(s *story, hold time.Duration) {
+	hold += time.Duration(s.told) * itemHold
+	if !s.quiet {
+		s.quiet = true
+		a.quiets.Add(1)
+	}
+	s.told = 0
+	s.hushes++
+	go a.attend(s, s.hushes, hold)
+}
+
+// attend ends the quiet of a download, unless a later one does.
+func (a *announcer) attend(s *story, mine int, hold time.Duration) {
+	begun := time.Now()
+	for rest := lookInterval; ; {
+		time.Sleep(rest)
+		found, took := a.look()
+		rest = max(lookInterval, askingShare*took)
+		a.mu.Lock()
+		if a.closing || s.hushes != mine {
+			a.mu.Unlock()
+			return
+		}
+		if a.attended(s, found, hold, time.Since(begun)) {
+			s.quiet = false
+			a.quiets.Add(-1)
+			a.calm(s)
+			a.tidy(s.seq)
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Unlock()
+	}
+}
+
+// attended reports whether those who watch had the time to watch the new folders
+// of a download; a.mu is held.
+func (a *announcer) attended(s *story, found watching, hold, waited time.Duration) bool {
+	// More may have come meanwhile.
+	hold = min(maxHold, hold+time.Duration(s.pending)*itemHold)
+	if !found.doubt {
+		some, many := found.missing(s.fresh)
+		if !some {
+			return true
+		}
+		if !many {
+			hold = min(hold, loneHold)
+		}
+	}
+	return s.removed || waited >= hold && (time.Since(s.looked) >= lookHold || waited >= maxLookHold)
+}
+
+// calm makes the new folders of a download known ones, and has told what
+// waited for that; a.mu is held.
+func (a *announcer) calm(s *story) {
+	s.fresh = nil
+	for _, n := range a.folders {
+		if n.seq != s.seq || n.folder == rootInode {
+			continue
+		}
+		if n.age == fresh {
+			n.age = known
+		}
+		a.enqueue(n)
+		a.done(n)
+	}
+	a.enqueue(s.births)
+}
+
+// lookedInto takes in that somebody looks into a folder of a download.
+func (a *announcer) lookedInto(seq int64) {
+	if a.quiets.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.stories[seq]; s != nil && s.quiet {
+		s.looked = time.Now()
+	}
+}
