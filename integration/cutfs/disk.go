@@ -68,14 +68,16 @@ type Lie struct {
 type Fault struct {
 	Kind  Kind
 	Match string // as in Lie
+	But   string // as in Lie
 	Skip  int    // operations that still succeed
 	Times int    // operations that then fail; 0: all
 	Errno syscall.Errno
 }
 
-func matches(pattern, name string) bool {
-	ok, _ := path.Match(pattern, name)
-	return pattern == "" || ok
+// about reports whether names that are like match, but not like but, are like name.
+func about(name, match, but string) bool {
+	like := func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok }
+	return (match == "" || like(match)) && (but == "" || !like(but))
 }
 
 // pageSize is what the kernel writes at a time, in bytes.
@@ -124,10 +126,13 @@ type attr struct {
 	mtime          time.Time
 }
 
+// rootName is what the top folder is called, for matching.
+const rootName = "/"
+
 // newDisk returns an empty file system.
 func newDisk(mode, uid, gid uint32) *disk {
 	d := blank()
-	d.root = d.newNode("", true, attr{mode, uid, gid, time.Now()})
+	d.root = d.newNode(rootName, true, attr{mode, uid, gid, time.Now()})
 	d.root.links = 1
 	return d
 }
@@ -211,7 +216,7 @@ func (d *disk) alive() bool {
 // fault returns the error that an operation is to have.
 func (d *disk) fault(k Kind, name string) syscall.Errno {
 	for _, f := range d.faults {
-		if !f.Kind.covers(k) || !matches(f.Match, name) {
+		if !f.Kind.covers(k) || !about(name, f.Match, f.But) {
 			continue
 		}
 		if f.Skip > 0 {
@@ -233,7 +238,7 @@ func (d *disk) fault(k Kind, name string) syscall.Errno {
 
 func (d *disk) lied(k Kind, name string) bool {
 	return slices.ContainsFunc(d.lies, func(l Lie) bool {
-		return l.Kind == k && matches(l.Match, name) && (l.But == "" || !matches(l.But, name))
+		return l.Kind == k && about(name, l.Match, l.But)
 	})
 }
 
