@@ -40,7 +40,7 @@ type Supply interface {
 
 	// Written is told what has been written of a file, flushed or not: that is
 	// there after the end of the program, though not after that of the
-	// machine. It is called for each 256 KiB of a file, even while Checkpoint is,
+	// machine. It is called for each MiB of a file, even while Checkpoint is,
 	// and delays a connection: it should be quick, and may do nothing.
 	// An empty Arrived says that what was written is about to be overwritten.
 	Written(f *File, a Arrived)
