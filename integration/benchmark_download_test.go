@@ -168,8 +168,8 @@ func trials(f form) []trial {
 			peers:   []peer{curlMany, curlInTurn, aria2Many, rcloneMany, wgetAll}, sinks: true, goal: goal{peer: 0.9},
 		},
 		{
-			name: "first", title: fmt.Sprintf("the first file of a package of 20,000, %v round trip", rtt),
-			parcels: []parcel{{Name: "First", Sizes: equal(1000, 16*kiB), Count: 20_000, Folder: 100}},
+			name: "first", title: fmt.Sprintf("the first file of a package of %d, %v round trip", f.of(20_000, 20_000, 500), rtt),
+			parcels: []parcel{{Name: "First", Sizes: equal(int(f.of(1000, 1000, 100)), 16*kiB), Count: int(f.of(20_000, 20_000, 500)), Folder: 100}},
 			line:    &weather{RTT: rtt, Rate: 1e9}, first: true,
 			limit: limit{"6 round trips and 100 ms", func(_, _ float64) float64 { return (6*rtt + 100*time.Millisecond).Seconds() }},
 			goal:  goal{limit: 1},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -95,8 +96,10 @@ func (e errand) list(line func(url, path string) string) string {
 	return name
 }
 
-// version asks a program for its version: the first line of what it says, less
-// the features that some of them list there.
+var numbered = regexp.MustCompile(`^.*?\d+\.\d+\S*`)
+
+// version asks a program for its version: the first line of what it says, as
+// far as the number.
 func version(program string) string {
 	args := []string{"--version"}
 	if filepath.Base(program) == "nginx" {
@@ -104,9 +107,11 @@ func version(program string) string {
 	}
 	out, err := exec.Command(program, args...).CombinedOutput()
 	line, _, _ := strings.Cut(string(out), "\n")
-	line, _, _ = strings.Cut(line, " (")
 	if err != nil || line == "" {
 		return filepath.Base(program) + " of unknown version"
+	}
+	if v := numbered.FindString(line); v != "" {
+		line = v
 	}
 	return strings.TrimPrefix(line, "nginx version: ")
 }

@@ -113,7 +113,7 @@ const (
 // run measures one trial and prints its table.
 func (s *stage) run(tb testing.TB, t trial) *outcome {
 	tb.Helper()
-	o := &outcome{trial: t, costs: map[string][]cost{}}
+	o := &outcome{trial: t, load: load(), costs: map[string][]cost{}}
 	need := 3*bytesOf(t.parcels) + giB
 	if t.parcels[0].Count != 0 {
 		need = int64(t.parcels[0].Count)*8*kiB + giB

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 type outcome struct {
 	trial      trial
 	server     string
+	load       string // of the machine when it began
 	contenders []contender
 	costs      map[string][]cost // by the contender's name
 	dropped    []string
@@ -92,6 +94,16 @@ func figure(v float64) string {
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
+// load is how many processes have run or waited to, over the last minute.
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	return first
+}
+
 // introduce says on what the trials run.
 func (s *stage) introduce() {
 	var name unix.Utsname
@@ -121,7 +133,7 @@ func (s *stage) introduce() {
 // print prints the table of a trial.
 func (s *stage) print(o *outcome) {
 	s.say("\n### %s: %s\n", o.trial.name, o.trial.title)
-	s.say("From %s.%s\n", o.server, map[bool]string{true: " Left out: " + o.trial.left + "."}[o.trial.left != ""])
+	s.say("From %s. The machine's load was %s when it began.%s\n", o.server, o.load, map[bool]string{true: " Left out: " + o.trial.left + "."}[o.trial.left != ""])
 	s.say("| program | wall s | of it sync | from … to | CPU s | peak MiB | × best peer | × limit |")
 	s.say("| --- | --: | --: | --: | --: | --: | --: | --: |")
 	best, limit := o.median(theirs).wall, o.limit()
