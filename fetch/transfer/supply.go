@@ -18,9 +18,8 @@ type Job struct {
 // method is called with a lock held.
 type Supply interface {
 	// Next returns the next file to transfer, or nil when there are no more.
-	// It is asked when a connection has nothing else to do, never twice at the
-	// same time, and occupies that connection until it returns. The file's
-	// Sink belongs to the engine from then on.
+	// It is asked a little ahead of need, never twice at the same time, and may
+	// take its time. The file's Sink belongs to the engine from then on.
 	Next(ctx context.Context) (*File, error)
 
 	// Done is called once for every file unless the job was stopped before.
