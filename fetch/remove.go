@@ -42,7 +42,7 @@ func (a *Agent) Delete(ctx context.Context, id string, removeFiles bool) error {
 	if err := a.halt(ctx, d); err != nil {
 		return fmt.Errorf("delete download %s: it is being stopped: %w", d.id, err)
 	}
-	a.hub.await(ctx, d)
+	a.hub.await(a.ctx, d) // also if whoever asked is gone by now
 	return a.delete(d)
 }
 

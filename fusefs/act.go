@@ -106,12 +106,14 @@ func (s server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *f
 	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 	if _, _, isPart := act.inode.part(); !isPart {
 		o := s.open.get(a)
-		o.opening.Lock()
-		if o.backing != 0 {
-			// Where one handle is the kernel's own, all must be.
-			out.OpenFlags, out.BackingID = fuse.FOPEN_PASSTHROUGH|fuse.FOPEN_NOFLUSH, o.backing
+		// A reader whose disk hangs while he opens the file holds up no one else.
+		if o.opening.TryLock() {
+			if o.backing != 0 {
+				// Where one handle is the kernel's own, all must be.
+				out.OpenFlags, out.BackingID = fuse.FOPEN_PASSTHROUGH|fuse.FOPEN_NOFLUSH, o.backing
+			}
+			o.opening.Unlock()
 		}
-		o.opening.Unlock()
 		out.Fh = s.handles.add(o)
 	}
 	s.enter(&out.EntryOut, a, true)
@@ -350,9 +352,10 @@ func (t *teller) call(folder int, what act) {
 		case what.kind == made && isFolder:
 			return unix.Mkdirat(folder, what.name, 0o555)
 		case what.kind == made:
-			fd, err := unix.Openat(folder, what.name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o444)
-			if err == unix.EIO {
-				// Somebody has opened it at this very moment, in the other way.
+			var fd int
+			err := error(unix.EIO)
+			for tries := 0; err == unix.EIO && tries < 5; tries++ {
+				// EIO: somebody opens it at this very moment, in the other way.
 				fd, err = unix.Openat(folder, what.name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o444)
 			}
 			if err == nil {

@@ -42,6 +42,7 @@ type announcer struct {
 	doing  atomic.Pointer[act]
 	ended  chan struct{} // closed when nothing is announced any more
 	quiets atomic.Int64  // stories that are quiet
+	works  atomic.Bool   // it has been started
 
 	// look returns what is watched in the mount, and how long it took to find
 	// out. It is called without mu.
@@ -120,8 +121,9 @@ func (a *announcer) start() error {
 		a.stop()
 		return err
 	}
-	w := watchers{device: deviceField(unix.Major(t.device), unix.Minor(t.device)), shared: a.fs.shared}
+	w := watchers{proc: "/proc", device: deviceField(unix.Major(t.device), unix.Minor(t.device)), shared: a.fs.shared}
 	a.look = w.look
+	a.works.Store(true)
 	go func() {
 		defer close(a.ended)
 		defer t.thread.close()

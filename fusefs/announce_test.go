@@ -149,3 +149,73 @@ func TestWhoComesToWatchMeanwhileMissesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAnswerThatTakesLongHoldsNothingUpForLong(t *testing.T) {
+	withAnnouncer(t, func(m *FS, _ *oneDownload, told func() []item) {
+		m.held.add(partInode(7, filesPart), false)
+		m.announcer.look = func() (watching, time.Duration) {
+			time.Sleep(5 * time.Second)
+			return watching{}, 5 * time.Second
+		}
+		for node := range int64(2) {
+			begun := time.Now()
+			m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: 60 + node})
+			m.Settle(context.Background(), 7)
+			if waited := time.Since(begun); waited > 7*time.Second {
+				t.Errorf("news are held up for %v", waited)
+			}
+		}
+	})
+}
+
+func TestADownloadIsRemovedWhileItIsAskedWhoWatches(t *testing.T) {
+	withAnnouncer(t, func(m *FS, agent *oneDownload, told func() []item) {
+		m.held.add(partInode(7, filesPart), false)
+		m.announcer.look = func() (watching, time.Duration) {
+			if agent.name != "" {
+				agent.name = ""
+				m.Tell(fetch.Event{Kind: fetch.Removed, Seq: 7, Name: "reels"})
+			}
+			return watching{}, time.Millisecond
+		}
+		m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: 99})
+		if got := told(); !slices.Equal(got, []item{{removed, rootInode, partInode(7, folderPart)}}) {
+			t.Errorf("told: %v", got)
+		}
+		if n := leftovers(m.announcer); n != 0 {
+			t.Errorf("%d things are remembered of what is gone", n)
+		}
+	})
+}
+
+func TestWhoComesAtTheLastMomentWatchesANewDownloadBeforeItsFilesAreTold(t *testing.T) {
+	withAnnouncer(t, func(m *FS, _ *oneDownload, told func() []item) {
+		own, files := partInode(7, folderPart), partInode(7, filesPart)
+		m.held.add(own, false)
+		m.held.add(files, false)
+		var begun, complete time.Time
+		m.announcer.look = func() (watching, time.Duration) {
+			switch {
+			case begun.IsZero(): // he comes just after
+				begun = time.Now()
+				return watching{}, time.Millisecond
+			case time.Since(begun) < 200*time.Millisecond:
+				return watching{sets: []map[inode]bool{{rootInode: true}}}, time.Millisecond
+			}
+			if complete.IsZero() {
+				complete = time.Now()
+			}
+			return watching{sets: []map[inode]bool{{rootInode: true, own: true, files: true}}}, time.Millisecond
+		}
+		m.Tell(fetch.Event{Kind: fetch.Added, Seq: 7, Name: "reels"})
+		m.Tell(fetch.Event{Kind: fetch.Renamed, Seq: 7, Name: "reels", OldName: "reels"})
+		m.Tell(fetch.Event{Kind: fetch.Appeared, Seq: 7, Name: "reels", Node: 61})
+		m.Settle(context.Background(), 7)
+		if complete.IsZero() {
+			t.Error("the file was told of before he watched")
+		}
+		if got := told(); !slices.Equal(got, []item{{made, rootInode, own}, {made, files, 62}}) {
+			t.Errorf("told: %v", got)
+		}
+	})
+}

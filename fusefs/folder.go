@@ -19,7 +19,7 @@ const pageSize = 256
 type entry struct {
 	name  string
 	place uint64 // where in its folder it stands: above 0, and its own for good
-	attr  attr   // as far as it is known without asking: inode and mode always
+	attr  attr   // of "." and ".." inode and mode alone
 }
 
 // openFolder is a folder that somebody has opened for listing.
@@ -62,7 +62,7 @@ func (s server) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 		if err != nil {
 			return fuse.Status(errnoOf(err))
 		}
-		if d.State == fetch.Complete && (!isPart || p == filesPart) {
+		if d.State == fetch.Complete && (!isPart || p == filesPart) && s.announcer.works.Load() {
 			// Nothing will come or go there but with the whole download.
 			out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
 		}
@@ -95,7 +95,7 @@ func (s server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEnt
 		if given == nil {
 			return false
 		}
-		if e.Name != "." && e.Name != ".." && a.mayKeep() > 0 {
+		if e.Name != "." && e.Name != ".." && s.mayKeep(a) > 0 {
 			s.enter(given, a, false)
 		}
 		return true
@@ -171,9 +171,14 @@ func (m *FS) readFolder(folder inode, after uint64, limit int) (page []entry, la
 			return nil, true, errnoOf(err)
 		}
 		for _, e := range partsOf(d) {
-			if uint64(e.part) > after {
-				page = append(page, entry{e.name, uint64(e.part), attr{inode: partInode(seq, e.part), mode: e.mode}})
+			if uint64(e.part) <= after {
+				continue
 			}
+			a, errno := m.partAttr(d, e.part)
+			if errno != 0 {
+				return nil, true, errno
+			}
+			page = append(page, entry{e.name, uint64(e.part), a})
 		}
 		return page, true, 0
 	}

@@ -106,7 +106,7 @@ func (s server) getAttr(i inode, handle any, out *fuse.AttrOut) fuse.Status {
 	if errno != 0 {
 		return fuse.Status(errno)
 	}
-	out.SetTimeout(a.mayKeep())
+	out.SetTimeout(s.mayKeep(a))
 	s.fill(&out.Attr, a)
 	return fuse.OK
 }

@@ -64,15 +64,16 @@ func (i inode) folderNode() (n fetch.Node, ok bool) {
 }
 
 // How long the kernel may believe what it was told. What a status file says
-// is asked for at every use. A name that was looked at is announced to be gone
-// or renamed before that is over, and with the announcement the kernel forgets
-// it; a name that is not there is never remembered.
+// is asked for at every use, and a name that is not there is never remembered.
+// When a download is renamed or removed, the announcement has the kernel forget
+// what it believes.
 const (
 	// folderTimeout is for names and attributes of folders: those of the
 	// downloads are renamed and removed, and what is in a folder changes its time.
 	folderTimeout = time.Second
-	// fileTimeout is for names and attributes of finished files. Attributes never
-	// change, and names only ever vanish with their whole download.
+	// fileTimeout is for names and attributes of finished files, where there is
+	// an announcer. Attributes never change, and names only ever vanish with
+	// their whole download.
 	fileTimeout = time.Hour
 )
 
@@ -125,12 +126,13 @@ func nodeAttr(n fetch.Node) attr {
 }
 
 // mayKeep returns how long the kernel may believe what is told of an inode.
-func (a attr) mayKeep() time.Duration {
-	if a.mode&syscall.S_IFMT == syscall.S_IFDIR {
-		return folderTimeout
-	}
-	if _, _, ok := a.inode.part(); ok {
+func (m *FS) mayKeep(a attr) time.Duration {
+	_, _, isPart := a.inode.part()
+	switch isFolder := a.mode&syscall.S_IFMT == syscall.S_IFDIR; {
+	case isPart && !isFolder:
 		return 0
+	case isFolder, !m.announcer.works.Load():
+		return folderTimeout
 	}
 	return fileTimeout
 }
@@ -141,8 +143,8 @@ func (a attr) mayKeep() time.Duration {
 func (m *FS) enter(out *fuse.EntryOut, a attr, own bool) {
 	out.NodeId = uint64(a.inode)
 	if !own {
-		out.SetEntryTimeout(a.mayKeep())
-		out.SetAttrTimeout(a.mayKeep())
+		out.SetEntryTimeout(m.mayKeep(a))
+		out.SetAttrTimeout(m.mayKeep(a))
 	}
 	m.fill(&out.Attr, a)
 	if a.mode&syscall.S_IFMT == syscall.S_IFDIR {

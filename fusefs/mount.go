@@ -103,7 +103,7 @@ func Mount(ctx context.Context, cfg Config) (*FS, error) {
 		MaxWrite:      1 << 20,
 		MaxReadAhead:  1 << 20,
 		MaxStackDepth: stackDepth,
-		Logger:        log.New(quiet{cfg.Log}, "", 0),
+		Logger:        log.New(debugLog{cfg.Log}, "", 0),
 	})
 	if err != nil {
 		m.stop()
@@ -115,7 +115,7 @@ func Mount(ctx context.Context, cfg Config) (*FS, error) {
 	// that is killed just then would never die.
 	go m.serve()
 	if err := m.announcer.start(); err != nil {
-		m.log.Warn("those who watch the mount are told of nothing", "mount", m.path, "err", err)
+		m.log.Warn("those who watch the mount are told of nothing, and who stands in a removed folder sees its names for a second", "mount", m.path, "err", err)
 	}
 	m.log.Info("mounted", "mount", m.path, "reads", m.Reads())
 	return m, nil
@@ -131,10 +131,10 @@ func (m *FS) serve() {
 	close(m.served)
 }
 
-// quiet passes on what the library complains of.
-type quiet struct{ log *slog.Logger }
+// debugLog passes on what the library complains of.
+type debugLog struct{ log *slog.Logger }
 
-func (q quiet) Write(p []byte) (int, error) {
+func (q debugLog) Write(p []byte) (int, error) {
 	q.log.Debug("fuse", "message", string(p))
 	return len(p), nil
 }

@@ -5,11 +5,12 @@ import (
 )
 
 // How long it is believed that somebody watches, and how much longer than it
-// takes to find out that nobody does the announcer rests before it asks again:
-// what comes until then waits.
+// takes to find out that nobody does the announcer rests before it asks again,
+// up to so much: what comes until then waits.
 const (
 	watchedTime = 2 * time.Second
 	askingShare = 20
+	maxRest     = time.Second
 )
 
 // batch is how many news are told before it is another folder's turn.
@@ -19,10 +20,27 @@ const batch = 256
 type news struct {
 	folder inode // 0: of new folders
 	seq    int64
-	items  []item
-	asked  int // how many of them there were when it was asked whether somebody watches
+	asked  []item // since these came it was asked whether somebody watches
+	items  []item // what came after them
+	unborn []item // new folders in folders that are news themselves: they wait for those
 	age    age
 	queued bool // among announcer.ready
+}
+
+// ofBirths reports whether n is the new folders of a download.
+func (n *news) ofBirths() bool { return n.folder == 0 }
+
+func (n *news) empty() bool { return len(n.asked)+len(n.items) == 0 }
+
+func (n *news) clear() { n.asked, n.items, n.unborn = nil, nil, nil }
+
+// ask makes all that came so far what was asked about.
+func (n *news) ask() {
+	if len(n.asked) == 0 {
+		n.asked, n.items = n.items, nil
+	} else {
+		n.asked, n.items = append(n.asked, n.items...), nil
+	}
 }
 
 // age says how far a folder is known to watchers.
@@ -54,13 +72,13 @@ func (a *announcer) add(folder inode, seq int64, i item) {
 
 // enqueue has news told, unless they must wait; a.mu is held.
 func (a *announcer) enqueue(n *news) {
-	if n.queued || n.age != known || len(n.items) == 0 {
+	if n.queued || n.age != known || n.empty() {
 		return
 	}
 	if s := a.stories[n.seq]; n.folder != rootInode && s != nil && s.quiet {
 		return
 	}
-	n.queued, n.asked = true, 0
+	n.queued = true
 	a.ready = append(a.ready, n)
 	select {
 	case a.wake <- struct{}{}:
@@ -114,9 +132,9 @@ func (a *announcer) wait(limit time.Duration) {
 // sure reports whether it is known of news if somebody watches; a.mu is held.
 func (a *announcer) sure(n *news) bool {
 	if a.watched && time.Since(a.askedAt) < watchedTime {
-		return true
+		n.ask()
 	}
-	return n.asked > 0 || len(n.items) == 0
+	return len(n.asked) > 0 || n.empty()
 }
 
 // ask finds out whether somebody watches. The answer holds for what is ready
@@ -127,44 +145,35 @@ func (a *announcer) ask() {
 		return
 	}
 	for _, n := range a.ready {
-		n.asked = len(n.items)
+		n.ask()
 	}
 	start := time.Now()
 	a.mu.Unlock()
 	found, took := a.look()
 	a.mu.Lock()
-	a.watched, a.askedAt, a.rest = found.somebody(), start, took*(askingShare+1)
+	a.watched, a.askedAt, a.rest = found.somebody(), start, took+min(maxRest, askingShare*took)
 }
 
 // choose takes from news what is to be told now. What nobody can watch is
 // dropped; a.mu is held.
 func (a *announcer) choose(n *news) (now []item) {
-	some := n.items[:min(batch, len(n.items))]
-	if n.folder == 0 {
-		some = n.items
-	} else if !a.watched && n.folder != rootInode {
-		some = n.items[:n.asked]
+	some := n.asked
+	if !n.ofBirths() {
+		some = some[:min(batch, len(some))]
 	}
-	n.items = n.items[len(some):]
-	again := n.folder != 0
-	var later []item
-	for at, i := range some {
+	n.asked = n.asked[len(some):]
+	for _, i := range some {
 		in := a.folders[i.in]
 		switch {
-		case n.folder == 0 && in != nil && in.age != known:
-			later = append(later, i)
-		case i.in != rootInode && !a.watched && at >= n.asked:
-			later, again = append(later, i), true // it came after the question
+		case n.ofBirths() && in != nil && in.age != known:
+			n.unborn = append(n.unborn, i)
 		case i.in != rootInode && !a.watched, !a.fs.held.has(i.in):
 			a.drop(n, i)
 		default:
 			now = append(now, i)
 		}
 	}
-	if len(later) > 0 {
-		n.items = append(later, n.items...)
-	}
-	if again && len(now) == 0 {
+	if len(now) == 0 {
 		a.enqueue(n)
 	}
 	return now
@@ -192,7 +201,7 @@ func (a *announcer) told(n *news, items []item) {
 			a.bear(i)
 		}
 	}
-	if s := a.stories[n.seq]; n.folder == 0 && s != nil {
+	if s := a.stories[n.seq]; n.ofBirths() && s != nil {
 		s.told += len(items)
 		a.hush(s, folderHold)
 	}
@@ -232,7 +241,7 @@ func (a *announcer) finish(seq int64, i item) {
 
 // done forgets a folder that has nothing to tell and is not new; a.mu is held.
 func (a *announcer) done(n *news) {
-	if n.folder != 0 && len(n.items) == 0 && n.age == known && !n.queued && a.folders[n.folder] == n {
+	if !n.ofBirths() && n.empty() && n.age == known && !n.queued && a.folders[n.folder] == n {
 		delete(a.folders, n.folder)
 		a.tidy(n.seq)
 	}

@@ -4,22 +4,25 @@ import (
 	"time"
 )
 
-// How long a download is quiet after new folders were told of: until all who
-// watch the folders that these are in watch them, too. Where that cannot be
-// seen, or does not happen, since not everybody watches whole trees: so long
-// for the folder of the download itself, so long for others, and longer by so
-// much for each thing that watchers may still be busy with, up to so much: what
-// was told before, and what is in the new folders, at all of which some look
-// before they watch. It is less for those who watch a single folder. And as
-// long as somebody looks, up to so much.
+// A download is quiet after new folders of it were told of, until all who watch
+// the folders that these are in watch them, too. Where that cannot be seen, or
+// does not happen, since not everybody watches whole trees, time decides.
 const (
+	// So long after the folder of the download itself, and after others.
 	downloadHold = time.Second
 	folderHold   = 500 * time.Millisecond
-	itemHold     = time.Millisecond
-	maxHold      = 10 * time.Second
-	loneHold     = 2 * time.Second
-	lookHold     = 250 * time.Millisecond
-	maxLookHold  = 4 * time.Second
+	// And longer for each thing that watchers may still be busy with: what was
+	// told before, and what is in the new folders, since some look at all of it
+	// before they watch.
+	itemHold = time.Millisecond
+	// At most so long; those who watch a single folder are not waited for longer
+	// than the second.
+	maxHold  = 10 * time.Second
+	loneHold = 2 * time.Second
+	// And as long as somebody looks into the download, up to so long.
+	lookHold    = 250 * time.Millisecond
+	maxLookHold = 4 * time.Second
+	// How often it is found out who watches.
 	lookInterval = 20 * time.Millisecond
 )
 
@@ -51,9 +54,13 @@ func (a *announcer) hush(s *story, hold time.Duration) {
 func (a *announcer) attend(s *story, mine int, hold time.Duration) {
 	begun := time.Now()
 	for rest := lookInterval; ; {
-		time.Sleep(rest)
+		select {
+		case <-time.After(rest):
+		case <-a.ended:
+			return
+		}
 		found, took := a.look()
-		rest = max(lookInterval, askingShare*took)
+		rest = max(lookInterval, min(maxRest, askingShare*took))
 		a.mu.Lock()
 		if a.closing || s.hushes != mine {
 			a.mu.Unlock()
@@ -102,7 +109,9 @@ func (a *announcer) calm(s *story) {
 		a.enqueue(n)
 		a.done(n)
 	}
-	a.enqueue(s.births)
+	b := s.births
+	b.asked, b.unborn = append(b.unborn, b.asked...), nil
+	a.enqueue(b)
 }
 
 // lookedInto takes in that somebody looks into a folder of a download.

@@ -23,6 +23,9 @@ func (t *teller) remove(root int, seq int64) {
 			t.close(folder)
 		}
 	}
+	if d, ok := t.fs.agent.ByName(s.name); ok && d.Seq != seq {
+		return // its name is another one's by now, whose folder the kernel would take for removed
+	}
 	what := walk
 	what.kind, what.folder, what.attr, what.name = gone, rootInode, attr{inode: own, mode: folderPerm}, s.name
 	t.call(root, what)

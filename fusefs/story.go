@@ -78,11 +78,11 @@ func (a *announcer) tell(e fetch.Event) {
 		s := a.story(e.Seq, e.Name)
 		for i, n := range a.folders {
 			if n.seq == e.Seq && i != rootInode {
-				n.items = nil
+				n.clear()
 				delete(a.folders, i)
 			}
 		}
-		s.births.items = nil
+		s.births.clear()
 		s.removed, s.failed, s.pending, s.after = true, e.State == fetch.Failed, 0, nil
 		a.add(rootInode, e.Seq, item{removed, rootInode, own})
 	}
@@ -157,11 +157,7 @@ func (a *announcer) bear(i item) {
 			n.age = fresh
 		}
 	}
-	if a.watched {
-		a.hush(s, downloadHold)
-	} else {
-		a.calm(s)
-	}
+	a.hush(s, downloadHold)
 }
 
 // tidy forgets a story that says nothing which the agent does not; a.mu is held.
@@ -189,7 +185,7 @@ func (a *announcer) tick() {
 		ticked[seq] = d.UpdatedAt
 		if last, ok := a.ticked[seq]; ok && !last.Equal(d.UpdatedAt) {
 			own := partInode(seq, folderPart)
-			if n := a.folders[own]; n == nil || n.age == known && len(n.items) == 0 {
+			if n := a.folders[own]; n == nil || n.age == known && n.empty() {
 				a.add(own, seq, item{modified, own, partInode(seq, progressPart)})
 			}
 		}

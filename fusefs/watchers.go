@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -17,11 +18,14 @@ import (
 // every inotify and fanotify descriptor what it watches, to who may look into
 // the process (proc_pid_fdinfo(5)).
 type watchers struct {
+	proc   string // where the kernel tells of processes: /proc
 	device string // of the mount, as fdinfo has it
 	shared bool   // users other than this process's own may come in
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows, held while a look is taken
 	until time.Time  // so long no look is taken, since one takes too long here
+	last  watching
+	begun time.Time // when that look began
 }
 
 // watching is what is watched in the mount.
@@ -63,30 +67,35 @@ const (
 // are to be seen: its inode number is fixed (include/linux/proc_ns.h).
 const initialPIDs = "pid:[4026531836]"
 
-// look returns what is watched, and how long it took to find out.
+// look returns what is watched, and how long it took to find out. Those who ask
+// while a look is taken share the next one.
 func (w *watchers) look() (watching, time.Duration) {
+	asked := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	start := time.Now()
-	if start.Before(w.until) {
+	if w.begun.After(asked) {
+		return w.last, time.Since(asked)
+	}
+	w.begun = time.Now()
+	if w.begun.Before(w.until) {
 		return watching{doubt: true}, 0
 	}
-	found, err := w.all()
-	took := time.Since(start)
-	if took > longLook {
+	found, err := w.all(w.begun.Add(longLook))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		w.until = time.Now().Add(noLook)
 	}
 	found.doubt = found.doubt || err != nil
-	return found, took
+	w.last = found
+	return found, time.Since(w.begun)
 }
 
 var errHidden = errors.New("not all processes are to be seen")
 
-func (w *watchers) all() (found watching, err error) {
-	if namespace, err := os.Readlink("/proc/self/ns/pid"); err != nil || namespace != initialPIDs {
+func (w *watchers) all(deadline time.Time) (found watching, err error) {
+	if namespace, err := os.Readlink(w.proc + "/self/ns/pid"); err != nil || namespace != initialPIDs {
 		return found, errors.Join(err, errHidden)
 	}
-	processes, err := os.ReadDir("/proc")
+	processes, err := os.ReadDir(w.proc)
 	if err != nil {
 		return found, err
 	}
@@ -95,8 +104,11 @@ func (w *watchers) all() (found watching, err error) {
 		if _, err := strconv.Atoi(p.Name()); err != nil {
 			continue
 		}
+		if time.Now().After(deadline) {
+			return found, os.ErrDeadlineExceeded
+		}
 		everybody = everybody || p.Name() == "1"
-		if err := w.of("/proc/"+p.Name(), &found); err != nil {
+		if err := w.of(w.proc+"/"+p.Name(), &found); err != nil {
 			return found, err
 		}
 	}
@@ -110,24 +122,44 @@ func (w *watchers) all() (found watching, err error) {
 // neither does one that may not come in.
 func (w *watchers) of(process string, found *watching) error {
 	descriptors, err := os.ReadDir(process + "/fd")
-	switch {
-	case errors.Is(err, fs.ErrPermission) && !w.shared && foreign(process):
+	if errors.Is(err, fs.ErrPermission) && !w.shared && foreign(process) || ended(err) {
 		return nil
-	case errors.Is(err, fs.ErrPermission):
+	}
+	if err != nil {
 		return err
-	case err != nil:
-		return nil
+	}
+	if len(descriptors) == 0 {
+		// Its first thread may have ended, and others have descriptors still.
+		threads, err := os.ReadDir(process + "/task")
+		if len(threads) > 1 {
+			return errHidden
+		}
+		return unlessEnded(err)
 	}
 	for _, d := range descriptors {
 		what, err := os.Readlink(process + "/fd/" + d.Name())
-		if err != nil || what != "anon_inode:inotify" && what != "anon_inode:[fanotify]" {
-			continue
-		}
-		if list, err := os.ReadFile(process + "/fdinfo/" + d.Name()); err == nil {
+		if err == nil && (what == "anon_inode:inotify" || what == "anon_inode:[fanotify]") {
+			var list []byte
+			list, err = os.ReadFile(process + "/fdinfo/" + d.Name())
 			w.read(list, found)
+		}
+		if err := unlessEnded(err); err != nil {
+			return err // it may do what we may not
 		}
 	}
 	return nil
+}
+
+// ended reports whether an error says that a process, or its descriptor, is no more.
+func ended(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}
+
+func unlessEnded(err error) error {
+	if ended(err) {
+		return nil
+	}
+	return err
 }
 
 // read adds what is on the list of a descriptor.
@@ -159,7 +191,7 @@ func (w *watchers) read(list []byte, found *watching) {
 func foreign(process string) bool {
 	status, err := os.ReadFile(process + "/status")
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
+		return ended(err)
 	}
 	_, after, found := strings.Cut(string(status), "\nUid:\t")
 	user, _, _ := strings.Cut(after, "\t")

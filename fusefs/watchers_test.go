@@ -1,8 +1,10 @@
 package fusefs
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -27,8 +29,8 @@ func TestAProcessThatWatchesIsFound(t *testing.T) {
 	if err := watcher.Add(folder); err != nil {
 		t.Fatal(err)
 	}
-	there := watchers{device: deviceField(unix.Major(st.Dev), unix.Minor(st.Dev))}
-	elsewhere := watchers{device: deviceField(0, 0xfffff)}
+	there := watchers{proc: "/proc", device: deviceField(unix.Major(st.Dev), unix.Minor(st.Dev))}
+	elsewhere := watchers{proc: "/proc", device: deviceField(0, 0xfffff)}
 	self := fmt.Sprintf("/proc/%d", os.Getpid())
 	var found watching
 	if err := there.of(self, &found); err != nil || len(found.sets) != 1 || !found.sets[0][inode(st.Ino)] {
@@ -85,5 +87,66 @@ func TestWhoWatchesAFolderAndNotWhatIsNewInIt(t *testing.T) {
 		if some, many := (watching{sets: c.sets}).missing(fresh); some != c.some || many != c.many {
 			t.Errorf("%v, %v for %v", some, many, c.sets)
 		}
+	}
+}
+
+// A process is what the kernel tells of one in /proc.
+type process struct {
+	descriptors map[string]string // links; "": not to be read
+	lists       map[string]string
+	threads     int
+}
+
+func TestWhereNotAllIsToBeSeenSomebodyMayWatch(t *testing.T) {
+	const list = "pos:\t0\ninotify wd:1 ino:2 sdev:2d mask:fc6 ignored_mask:0\n"
+	plain := process{descriptors: map[string]string{"0": "/dev/null", "1": "anon_inode:[eventfd]"}, threads: 1}
+	for name, c := range map[string]struct {
+		processes map[string]process
+		namespace string
+		want      watching
+	}{
+		"nobody": {processes: map[string]process{"1": plain, "2": {threads: 1}}},
+		"one": {
+			processes: map[string]process{"1": plain, "7": {descriptors: map[string]string{"5": "anon_inode:inotify"}, lists: map[string]string{"5": list}, threads: 1}},
+			want:      watching{sets: []map[inode]bool{{2: true}}},
+		},
+		"a descriptor is not to be read": {processes: map[string]process{"1": plain, "7": {descriptors: map[string]string{"5": ""}, threads: 1}}, want: watching{doubt: true}},
+		"the first thread has ended":     {processes: map[string]process{"1": plain, "7": {threads: 2}}, want: watching{doubt: true}},
+		"a container":                    {processes: map[string]process{"1": plain}, namespace: "pid:[4026532000]", want: watching{doubt: true}},
+		"others are hidden":              {processes: map[string]process{"7": plain}, want: watching{doubt: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := watchers{proc: t.TempDir(), device: "sdev:2d", shared: true}
+			put := func(link, path, text string) {
+				path = filepath.Join(w.proc, path)
+				err := os.MkdirAll(filepath.Dir(path), 0o755)
+				if err == nil && link != "" {
+					err = os.Symlink(link, path)
+				} else if err == nil {
+					err = os.WriteFile(path, []byte(text), 0o644)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(cmp.Or(c.namespace, initialPIDs), "self/ns/pid", "")
+			for pid, p := range c.processes {
+				if err := os.MkdirAll(filepath.Join(w.proc, pid, "fd"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				for fd, link := range p.descriptors {
+					put(link, pid+"/fd/"+fd, "")
+				}
+				for fd, list := range p.lists {
+					put("", pid+"/fdinfo/"+fd, list)
+				}
+				for i := range p.threads {
+					put("", fmt.Sprintf("%s/task/%d", pid, i), "")
+				}
+			}
+			if got, _ := w.look(); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%v, not %v", got, c.want)
+			}
+		})
 	}
 }

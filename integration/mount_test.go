@@ -157,6 +157,35 @@ func TestAFinishedFileLooksAsItWasSent(t *testing.T) {
 	}
 }
 
+// TestAFolderSaysTheSameInAListingAndByItself: what comes with a listing, the
+// kernel believes.
+func TestAFolderSaysTheSameInAListingAndByItself(t *testing.T) {
+	s := newSite(t, true)
+	link := s.cloud.AddPackage(rushes())
+	s.start()
+	s.waitFor(s.add(link, ""), "complete")
+	for _, folder := range []string{s.mount, filepath.Join(s.mount, "Rushes"), filepath.Join(s.mount, "Rushes", "files")} {
+		entries, err := os.ReadDir(folder)
+		if err != nil || len(entries) == 0 {
+			t.Fatalf("%s lists %v, %v", folder, entries, err)
+		}
+		for _, e := range entries {
+			listed, err := e.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(1100 * time.Millisecond) // by now it is asked anew
+			alone, err := os.Lstat(filepath.Join(folder, e.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !alone.ModTime().Equal(listed.ModTime()) || alone.Mode() != listed.Mode() || !os.SameFile(alone, listed) {
+				t.Errorf("%s is %v of %v in the listing, and %v of %v by itself", e.Name(), listed.Mode(), listed.ModTime(), alone.Mode(), alone.ModTime())
+			}
+		}
+	}
+}
+
 func TestAFolderOfManyFilesIsListedWhole(t *testing.T) {
 	const n = 5000
 	s := newSite(t, true)

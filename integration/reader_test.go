@@ -34,6 +34,10 @@ var readers = map[string]func(args []string) error{
 	"at random":    atRandom,
 	"crowd":        crowd,
 	"latency":      latency,
+	"sink":         sink,
+	"origin":       served(serveOrigin),
+	"cloud":        served(serveCloud),
+	"relay":        served(serveRelay),
 }
 
 func reader(how string, args []string) (status int) {

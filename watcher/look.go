@@ -89,8 +89,9 @@ func (w *Watcher) judge(ctx context.Context, name string, p *pending, now time.T
 	quiet := now.Sub(p.since)
 	if state == closed {
 		// Renamed into place, or dropped before we came: quiet for longer
-		// than we have known it.
-		quiet = max(quiet, now.Sub(p.seen.modTime()))
+		// than we have known it. The same moment counts for all files of a
+		// round, or a later name could be ripe a moment before an earlier one.
+		quiet = max(quiet, w.round.Sub(p.seen.modTime()))
 	}
 	if need := w.patience.toTake(state); quiet < need {
 		p.due = w.patience.next(now, p.since, state, need)

@@ -68,10 +68,10 @@ func (w *Watcher) interval() time.Duration {
 
 // lookAtDue looks at the files whose time has come.
 func (w *Watcher) lookAtDue(ctx context.Context) {
-	now := time.Now()
+	w.round = time.Now()
 	var names []string
 	for name, p := range w.pending {
-		if !p.due.After(now) {
+		if !p.due.After(w.round) {
 			names = append(names, name)
 		}
 	}

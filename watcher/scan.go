@@ -40,6 +40,7 @@ func (w *Watcher) scan(ctx context.Context) {
 
 func (w *Watcher) scanFolder(ctx context.Context) error {
 	w.pass++
+	w.round = time.Now()
 	w.readOnly = false
 	dir, err := w.inbox.root.Open(".")
 	if err != nil {

@@ -102,7 +102,8 @@ type Watcher struct {
 	notify  *fsnotify.Watcher
 	pending map[string]*pending
 	kept    map[string]kept
-	pass    uint32 // number of the present rescan
+	pass    uint32    // number of the present rescan
+	round   time.Time // when the rescan, or the looks that were due together, began
 
 	nextScan time.Time // zero: at once
 

@@ -31,9 +31,9 @@ var bootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(id))
 })
 
-// instance identifies the page cache that takes what is written to the tree;
-// "" where that cannot be told.
-func (t *Tree) instance() string {
+// findInstance identifies the page cache that takes what is written to the tree, as
+// long as the tree is open; "" where that cannot be told.
+func (t *Tree) findInstance() string {
 	boot, mount := bootID(), mountID(t.parent.file)
 	if !t.traits.local || boot == "" || mount == "" {
 		return ""

@@ -34,6 +34,8 @@ type Tree struct {
 	traits  traits
 	sys     *system
 	folders opened
+	// instance is what findInstance returns.
+	instance func() string
 
 	naming sync.Mutex // one Place, Publish or Discard at a time
 
@@ -56,6 +58,7 @@ func (f *Folder) Tree(spec Spec, folder string) (*Tree, error) {
 		return nil, wrap("open tree in", f.path, err)
 	}
 	t := &Tree{spec: spec, path: f.path, parent: d, device: f.Device(), traits: f.traits, sys: f.sys, dirty: make(map[string]struct{})}
+	t.instance = sync.OnceValue(t.findInstance)
 	switch {
 	case !spec.PackageFolder:
 		t.own = d

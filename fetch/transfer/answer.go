@@ -81,12 +81,12 @@ func (a answer) short(resp *http.Response, at int64) error {
 
 // finish makes sure that a body whose length the head did not tell ends where
 // it should: the object may be longer than it ought to be.
-func (a answer) finish(body io.Reader, watch *time.Timer, stall time.Duration) error {
+func (a answer) finish(c *claim, body io.Reader) error {
 	var one [1]byte
 	for {
-		watch.Reset(stall)
+		c.listen()
 		n, err := body.Read(one[:])
-		watch.Stop()
+		c.heard()
 		switch {
 		case n > 0 && a.whole:
 			return &wrongLength{"more", a.End}

@@ -11,12 +11,9 @@ import (
 // gives. A nil error means that the request did its part, not that the claim
 // has all its bytes: what it leaves is claimed again.
 func (e *Engine) attempt(c *claim) error {
-	if err := e.address(c); err != nil {
-		return err
-	}
 	// From dialling on, somebody watches over the bytes.
-	watch := time.AfterFunc(e.cfg.StallTimeout, func() { c.cancel(errStalled) })
-	defer watch.Stop()
+	c.listen()
+	defer c.heard()
 
 	e.mu.Lock()
 	want := Span{c.done, c.end}
@@ -28,6 +25,10 @@ func (e *Engine) attempt(c *claim) error {
 		return because(c.ctx, err)
 	}
 	defer resp.Body.Close()
+	c.heard()
+	e.mu.Lock()
+	e.gauge.answered(time.Since(c.began))
+	e.mu.Unlock()
 	a, err := read(resp, want, c.file.Size)
 	if err != nil {
 		drain(resp)
@@ -36,7 +37,7 @@ func (e *Engine) attempt(c *claim) error {
 	if err := c.accept(&a); err != nil {
 		return err
 	}
-	return e.receive(c, resp, a, watch)
+	return e.receive(c, resp, a)
 }
 
 // because gives the reason for which ctx was cancelled in place of the error
@@ -46,27 +47,6 @@ func because(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// address asks the Source for a URL, if this claim is the one to do so.
-func (e *Engine) address(c *claim) error {
-	if !c.asks {
-		return nil
-	}
-	f := c.file
-	e.mu.Lock()
-	stale := f.stale
-	e.mu.Unlock()
-	url, err := f.Source.URL(c.ctx, stale)
-	if err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	f.url, c.url, f.worked = url, url, false
-	f.asking, c.asks = false, false
-	e.dispatch()
-	return nil
 }
 
 // accept compares the version of the object that an answer comes from with
@@ -114,7 +94,7 @@ func (f *file) untouched() bool {
 
 // receive writes the body of an answer until the claim has what it needs, or
 // the body ends. What arrived before an error is written.
-func (e *Engine) receive(c *claim, resp *http.Response, a answer, watch *time.Timer) error {
+func (e *Engine) receive(c *claim, resp *http.Response, a answer) error {
 	buf := e.buffers.Get().(*[bufferSize]byte)
 	defer e.buffers.Put(buf)
 
@@ -122,9 +102,9 @@ func (e *Engine) receive(c *claim, resp *http.Response, a answer, watch *time.Ti
 	var first time.Time // when buf[0] arrived
 	for at < a.End {
 		room := int(min(int64(len(buf)), a.End-at))
-		watch.Reset(e.cfg.StallTimeout)
+		c.listen()
 		m, err := resp.Body.Read(buf[n:min(room, n+e.portion())])
-		watch.Stop()
+		c.heard()
 		if n == 0 {
 			first = time.Now()
 		}
@@ -141,7 +121,7 @@ func (e *Engine) receive(c *claim, resp *http.Response, a answer, watch *time.Ti
 		case err != nil:
 			err = because(c.ctx, err)
 		case last && !a.counted:
-			if err = a.finish(resp.Body, watch, e.cfg.StallTimeout); err != nil {
+			if err = a.finish(c, resp.Body); err != nil {
 				return because(c.ctx, err) // so the last bytes are not to be trusted
 			}
 		case n < room && time.Since(first) < gatherFor:

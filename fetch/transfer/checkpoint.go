@@ -28,7 +28,7 @@ func (f *file) saveIfDue(now time.Time) {
 
 // tellEvery is after how many more bytes of a file the Supply is told what is
 // written: what a killed program has to fetch again, for each file.
-const tellEvery = 256 << 10
+const tellEvery = 1 << 20
 
 // tellWritten tells the Supply what is written by now. A connection is at the
 // file, so its bytes are not thrown away meanwhile.

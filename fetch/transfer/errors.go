@@ -79,6 +79,8 @@ var (
 	errUnguarded    = errors.New("storage sends the whole object again, and nothing tells that it is the same one")
 	errDropped      = errors.New("the bytes asked for are no longer wanted")
 	errStalled      = errors.New("no byte arrived for too long")
+	errSilent       = errors.New("no byte arrived for a while, another connection is tried")
+	errYield        = errors.New("another job is given the connection")
 	errTruncated    = errors.New("the answer ended before its time")
 )
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,9 +30,11 @@ type file struct {
 	url, stale string // stale is the one before
 	issue      int    // of url: the Source may give the same one again
 	worked     bool   // bytes have come from url, to a request made since it was issued
-	asking     bool   // a claim is asking the Source for a URL
+	asking     bool   // the Source is being asked for one
 
-	trouble // what went wrong lately
+	trouble           // what went wrong lately
+	cuts    int       // how often connections were cut for their silence, since bytes came
+	cutAt   time.Time // the last time
 
 	err     error // it failed for good
 	emptied bool  // everything was thrown away, and the Supply does not know yet
@@ -51,16 +54,23 @@ type file struct {
 // between start and end: up to done the bytes are written, from there up to
 // taken they are being written.
 type claim struct {
+	try
 	file                    *file
 	start, done, taken, end int64
 	ctx                     context.Context
 	cancel                  context.CancelCauseFunc
-	url                     string
-	issue                   int  // of url
-	asks                    bool // it has to ask for the URL first
-	began                   time.Time
-	proven                  bool // the answer's head told the size of the object, and rightly
-	dropped                 bool // its bytes are not wanted any more
+	listening               atomic.Int64 // since when bytes are waited for, from engine.epoch; 0: they are not
+	proven                  bool         // the answer's head told the size of the object, and rightly
+	dropped                 bool         // its bytes are not wanted any more
+	leaves                  bool         // it was told to make room
+}
+
+// A try is one attempt at getting something: bytes, or a URL, of which the
+// last two are not known then.
+type try struct {
+	began time.Time
+	url   string
+	issue int // of url
 }
 
 func newFile(j *job, spec *File) *file {
@@ -81,11 +91,8 @@ func newFile(j *job, spec *File) *file {
 
 // claim takes a range for a connection and returns the connection's work.
 func (f *file) claim(r Span, now time.Time) (work func()) {
-	c := &claim{file: f, start: r.Start, done: r.Start, taken: r.Start, end: r.End, url: f.url, issue: f.issue, began: now}
+	c := &claim{try: try{now, f.url, f.issue}, file: f, start: r.Start, done: r.Start, taken: r.Start, end: r.End}
 	c.ctx, c.cancel = context.WithCancelCause(f.job.ctx)
-	if f.url == "" {
-		c.asks, f.asking = true, true
-	}
 	f.claims = append(f.claims, c)
 	return func() { f.job.engine.fetch(c) }
 }
@@ -99,8 +106,40 @@ func (e *Engine) fetch(c *claim) {
 	e.mu.Lock()
 	f.claims = slices.DeleteFunc(f.claims, func(d *claim) bool { return d == c })
 	f.full = f.full && c.done >= c.end
-	note := f.judge(c, err)
-	e.release(f.job)
+	var note func()
+	if !c.dropped {
+		note = f.judge(c.try, err)
+	}
+	if c.leaves {
+		e.leaving--
+	}
+	e.busy--
+	f.job.running--
+	next := f.settle()
+	e.dispatch()
+	e.mu.Unlock()
+	if note != nil {
+		note()
+	}
+	if next != nil {
+		next()
+	}
+}
+
+// ask asks the Source for a URL. It occupies no connection to the storage.
+func (f *file) ask(t try, stale string) {
+	url, err := f.Source.URL(f.job.ctx, stale)
+
+	e := f.job.engine
+	e.mu.Lock()
+	e.asking--
+	f.asking = false
+	var note func()
+	if err == nil {
+		f.url, f.worked = url, false
+	} else {
+		note = f.judge(t, err)
+	}
 	next := f.settle()
 	e.dispatch()
 	e.mu.Unlock()
@@ -138,7 +177,7 @@ func (f *file) restart() {
 // called, with engine.mu held, whenever that may have come about; what it
 // returns without.
 func (f *file) settle() (next func()) {
-	if f.busy || len(f.claims) > 0 {
+	if f.busy || f.asking || len(f.claims) > 0 {
 		return nil
 	}
 	switch {

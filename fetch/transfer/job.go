@@ -22,21 +22,20 @@ type job struct {
 	files     []*file // open, in the order of supply
 	running   int     // connections
 	served    uint64  // the turn it had last
-	asking    bool    // Supply.Next is being called
+	drawing   bool    // Supply.Next is being called
 	exhausted bool    // Supply.Next has no more
 	stopping  bool
 	ended     bool  // over is closed
 	cause     error // why it stopped
 }
 
-// ask gets the next file from the Supply. It is the work of one connection.
-func (j *job) ask() {
+// draw gets the next file from the Supply.
+func (j *job) draw() {
 	spec, err := j.Supply.Next(j.ctx)
 
 	e := j.engine
 	e.mu.Lock()
-	j.asking = false
-	e.release(j)
+	j.drawing = false
 	var next func()
 	switch {
 	case err != nil:
@@ -88,13 +87,14 @@ func (j *job) remove(f *file) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	j.files = slices.DeleteFunc(j.files, func(g *file) bool { return g == f })
+	e.gauge.moved += fileWorth
 	j.settle()
 	e.dispatch()
 }
 
 // settle ends the job when nothing is left to do. Called with engine.mu held.
 func (j *job) settle() {
-	if j.ended || j.asking || len(j.files) > 0 || !j.exhausted && !j.stopping {
+	if j.ended || j.drawing || len(j.files) > 0 || !j.exhausted && !j.stopping {
 		return
 	}
 	j.ended = true

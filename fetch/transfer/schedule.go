@@ -21,12 +21,10 @@ const (
 
 	// A range in flight is split for an idle connection while more bytes than
 	// this are left of it, and more time: a split costs a request, and what
-	// the other connection's server has sent beyond the new end. Whether a
-	// split has become worth it is looked at now and then. Splits are aligned
-	// to whole pages.
+	// the other connection's server has sent beyond the new end. Splits are
+	// aligned to whole pages.
 	splitAbove = 2 << 20
 	splitWorth = 250 * time.Millisecond
-	splitLook  = 100 * time.Millisecond
 	splitAlign = 4 << 10
 )
 
@@ -41,17 +39,19 @@ func rangeSize(missing int64, connections int) int64 {
 // failure count, so an outage does not open the whole package.
 func (e *Engine) openLimit() int { return 2*e.cfg.Connections + 4 }
 
-// dispatch gives work to the connections that are free. It is called, with
-// e.mu held, after every change that may make work or free a connection.
+// dispatch gives work to the connections that are free, and sees to it that
+// there is more. It is called, with e.mu held, after every change that may
+// make work or free a connection, and with every beat.
 func (e *Engine) dispatch() {
 	e.wake.Stop()
-	for e.busy < e.cfg.Connections {
-		j, work, wake := e.pick(time.Now())
+	now := time.Now()
+	allowed, _ := e.allowed()
+	var wake time.Time
+	for e.busy < allowed {
+		j, work, at := e.pick(now)
 		if work == nil {
-			if !wake.IsZero() {
-				e.wake.Reset(time.Until(wake))
-			}
-			return
+			wake = at
+			break
 		}
 		e.busy++
 		e.served++
@@ -59,12 +59,113 @@ func (e *Engine) dispatch() {
 		j.served = e.served
 		j.tasks.Go(work)
 	}
+	if e.busy < allowed {
+		e.gauge.spare++
+	} else {
+		e.gauge.full++
+		e.makeRoom(now)
+	}
+	for _, j := range e.jobs {
+		wake = sooner(wake, j.prepare(now))
+	}
+	if !wake.IsZero() {
+		e.wake.Reset(time.Until(wake))
+	}
 }
 
-// release gives a job's connection back.
-func (e *Engine) release(j *job) {
-	e.busy--
-	j.running--
+// makeRoom frees a connection for a job that has work and fewer of them than
+// is its due, if another job has more: what is large must not keep what is
+// small, or more urgent, waiting until a range has ended. The claim keeps its
+// bytes, and somebody else will claim the rest of its range.
+func (e *Engine) makeRoom(now time.Time) {
+	if len(e.jobs) < 2 || e.leaving > 0 {
+		return
+	}
+	e.sort()
+	for _, j := range e.jobs {
+		if !j.ready(now) {
+			continue
+		}
+		for _, k := range slices.Backward(e.jobs) {
+			if k.Priority == j.Priority && k.running <= j.running+1 || k.Priority > j.Priority {
+				return // nobody has too many
+			}
+			if c := k.longest(); c != nil {
+				c.leaves = true
+				e.leaving++
+				c.cancel(errYield)
+				return
+			}
+		}
+		return
+	}
+}
+
+// ready reports whether a connection could work for the job just now.
+func (j *job) ready(now time.Time) bool {
+	return slices.ContainsFunc(j.files, func(f *file) bool {
+		ok, _ := f.admits(now)
+		return ok && !f.full && f.url != "" && f.gap().Len() > 0
+	})
+}
+
+// longest returns the claim that has most left, if that is worth another request.
+func (j *job) longest() (found *claim) {
+	left := int64(splitAbove)
+	for _, f := range j.files {
+		for _, c := range f.claims {
+			if l := c.end - c.taken; l > left && !f.single && !c.leaves {
+				found, left = c, l
+			}
+		}
+	}
+	return found
+}
+
+// prepare has the job's next files opened and their URLs asked for before a
+// connection needs them. If only time stands against that, it returns when to
+// be called again.
+func (j *job) prepare(now time.Time) (wake time.Time) {
+	if j.stopping {
+		return time.Time{}
+	}
+	e := j.engine
+	idle := 0       // files that no connection is at yet
+	var ahead int64 // bytes that nobody has claimed
+	for _, f := range j.files {
+		if f.full || f.err != nil || f.failures > 0 && f.url != "" {
+			continue
+		}
+		if f.url == "" && !f.asking {
+			ok, at := f.admits(now)
+			switch {
+			case !ok:
+				wake = sooner(wake, at)
+				continue
+			case f.gap().Len() == 0:
+				f.full = true
+				continue
+			case e.asking < e.width.now:
+				e.asking++
+				f.asking = true
+				t, stale := try{began: now}, f.stale
+				j.tasks.Go(func() { f.ask(t, stale) })
+			}
+		}
+		if len(f.claims) == 0 {
+			idle++
+		}
+		ahead += f.Size - f.bytes
+		for _, c := range f.claims {
+			ahead -= c.end - c.done
+		}
+	}
+	width := max(2, e.width.now/len(e.jobs))
+	if !j.drawing && !j.exhausted && len(j.files) < e.openLimit() && idle < width && ahead < int64(width)*minRange {
+		j.drawing = true
+		j.tasks.Go(j.draw)
+	}
+	return wake
 }
 
 // pick returns what the next free connection is to do, and for which job; or
@@ -72,13 +173,7 @@ func (e *Engine) release(j *job) {
 // Priority first; among equals the job with the fewest connections, then the
 // one whose last turn was longest ago.
 func (e *Engine) pick(now time.Time) (j *job, work func(), wake time.Time) {
-	slices.SortFunc(e.jobs, func(a, b *job) int {
-		return cmp.Or(
-			cmp.Compare(b.Priority, a.Priority),
-			cmp.Compare(a.running, b.running),
-			cmp.Compare(a.served, b.served),
-		)
-	})
+	e.sort()
 	for _, j := range e.jobs {
 		work, at := j.pick(now)
 		if work != nil {
@@ -89,16 +184,26 @@ func (e *Engine) pick(now time.Time) (j *job, work func(), wake time.Time) {
 	return nil, nil, wake
 }
 
+// sort puts the jobs into the order in which they get connections.
+func (e *Engine) sort() {
+	slices.SortFunc(e.jobs, func(a, b *job) int {
+		return cmp.Or(
+			cmp.Compare(b.Priority, a.Priority),
+			cmp.Compare(a.running, b.running),
+			cmp.Compare(a.served, b.served),
+		)
+	})
+}
+
 // pick returns what a connection can do for the job: the first unclaimed range
-// of the files that are open, in the order of supply; else a new file; else
-// half of a range that another connection is at, so that no slow connection
-// holds up the end.
+// of the files that are open, in the order of supply; else half of a range that
+// another connection is at, so that no slow connection holds up the end.
 func (j *job) pick(now time.Time) (work func(), wake time.Time) {
 	if j.stopping {
 		return nil, time.Time{}
 	}
 	for _, f := range j.files {
-		if f.full {
+		if f.full || f.url == "" {
 			continue
 		}
 		ok, at := f.admits(now)
@@ -113,18 +218,10 @@ func (j *job) pick(now time.Time) (work func(), wake time.Time) {
 		}
 		return f.claim(gap, now), time.Time{}
 	}
-	if j.asking {
-		return nil, wake // the file that comes is better work than half a range
-	}
-	if !j.exhausted && len(j.files) < j.engine.openLimit() {
-		j.asking = true
-		return func() { j.ask() }, time.Time{}
-	}
-	c, at := j.slowest(now)
-	if c != nil {
+	if c := j.slowest(now); c != nil {
 		return c.split(now), time.Time{}
 	}
-	return nil, sooner(wake, at)
+	return nil, wake
 }
 
 // sooner returns the earlier of two times, of which zero means never.
@@ -136,22 +233,17 @@ func sooner(a, b time.Time) time.Time {
 }
 
 // slowest returns the claim that at its pace takes longest to end, if that is
-// worth a second connection; or nil, and when to look again. A claim without
-// a byte yet is left alone: nothing is known of its pace.
-func (j *job) slowest(now time.Time) (found *claim, look time.Time) {
+// worth a second connection; or nil. A claim without a byte yet is left alone:
+// nothing is known of its pace.
+func (j *job) slowest(now time.Time) (found *claim) {
 	longest := splitWorth.Seconds()
 	for _, f := range j.files {
-		if ok, at := f.admits(now); !ok {
-			look = sooner(look, at)
+		if ok, _ := f.admits(now); !ok || f.url == "" {
 			continue
 		}
 		for _, c := range f.claims {
 			left, got := c.end-c.taken, c.taken-c.start
-			if left <= splitAbove {
-				continue
-			}
-			look = sooner(look, now.Add(splitLook))
-			if got == 0 {
+			if left <= splitAbove || got == 0 {
 				continue
 			}
 			if takes := now.Sub(c.began).Seconds() / float64(got) * float64(left); takes > longest {
@@ -159,7 +251,7 @@ func (j *job) slowest(now time.Time) (found *claim, look time.Time) {
 			}
 		}
 	}
-	return found, look
+	return found
 }
 
 // split claims the back half of what c has left for another connection. The
@@ -180,8 +272,6 @@ func (c *claim) split(now time.Time) (work func()) {
 func (f *file) admits(now time.Time) (bool, time.Time) {
 	switch {
 	case f.err != nil, f.emptied, f.job.stopping:
-		return false, time.Time{}
-	case f.asking: // one connection asks for the URL, for all
 		return false, time.Time{}
 	case f.single && len(f.claims) > 0:
 		return false, time.Time{}

@@ -18,9 +18,8 @@ type Job struct {
 // method is called with a lock held.
 type Supply interface {
 	// Next returns the next file to transfer, or nil when there are no more.
-	// It is asked when a connection has nothing else to do, never twice at the
-	// same time, and occupies that connection until it returns. The file's
-	// Sink belongs to the engine from then on.
+	// It is asked a little ahead of need, never twice at the same time, and may
+	// take its time. The file's Sink belongs to the engine from then on.
 	Next(ctx context.Context) (*File, error)
 
 	// Done is called once for every file unless the job was stopped before.
@@ -40,7 +39,7 @@ type Supply interface {
 
 	// Written is told what has been written of a file, flushed or not: that is
 	// there after the end of the program, though not after that of the
-	// machine. It is called for each 256 KiB of a file, even while Checkpoint is,
+	// machine. It is called for each MiB of a file, even while Checkpoint is,
 	// and delays a connection: it should be quick, and may do nothing.
 	// An empty Arrived says that what was written is about to be overwritten.
 	Written(f *File, a Arrived)

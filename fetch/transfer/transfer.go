@@ -34,8 +34,8 @@ import (
 // Config says how an Engine works. The zero value of every field means its
 // default.
 type Config struct {
-	// Connections is how many requests are made at once, over all jobs;
-	// 16 by default.
+	// Connections is how many requests are made at once, over all jobs, where
+	// so many are worth it; 32 by default.
 	Connections int
 
 	// Transport makes the requests. It should speak HTTP/1.1, so that a
@@ -54,6 +54,10 @@ type Config struct {
 	// StallTimeout is how long a connection may stay without a byte, from the
 	// moment it is dialled; 30 s by default.
 	StallTimeout time.Duration
+
+	// Patience is how long it may, at least, before another one is tried in
+	// its place; 3 s by default.
+	Patience time.Duration
 
 	// MinBackoff and MaxBackoff bound the pauses after failures, see Backoff;
 	// 500 ms and 1 min by default.
@@ -77,20 +81,28 @@ var ErrClosed = errors.New("the transfer engine is closed")
 type Engine struct {
 	cfg     Config
 	buffers sync.Pool // of *[bufferSize]byte
+	epoch   time.Time // what listening is counted from
 
-	mu     sync.Mutex // guards all below, and every field of a job, file or claim that is not said to be constant
-	jobs   []*job
-	busy   int    // connections in use
-	served uint64 // counts turns, for fairness
-	wake   *time.Timer
-	closed bool
-	runs   sync.WaitGroup
+	mu      sync.Mutex // guards all below, and every field of a job, file or claim that is not said to be constant
+	jobs    []*job
+	busy    int // connections in use
+	leaving int // of these, how many were told to make room
+	asking  int // URLs that are being asked for
+	width   width
+	gauge   gauge
+	slow    time.Duration // how long answers take, at the slowest, lately
+	served  uint64        // counts turns, for fairness
+	wake    *time.Timer   // calls dispatch
+	timer   *time.Timer   // calls pulse
+	beating bool          // it is set
+	closed  bool
+	runs    sync.WaitGroup
 }
 
 // New returns an engine that waits for its first Run.
 func New(cfg Config) *Engine {
 	if cfg.Connections <= 0 {
-		cfg.Connections = 16
+		cfg.Connections = 32
 	}
 	if cfg.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -100,6 +112,7 @@ func New(cfg Config) *Engine {
 		cfg.Transport = t
 	}
 	setDefault(&cfg.StallTimeout, 30*time.Second)
+	setDefault(&cfg.Patience, 3*time.Second)
 	setDefault(&cfg.MinBackoff, 500*time.Millisecond)
 	setDefault(&cfg.MaxBackoff, time.Minute)
 	setDefault(&cfg.CheckpointBytes, 16<<20)
@@ -107,7 +120,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{cfg: cfg}
+	e := &Engine{cfg: cfg, epoch: time.Now(), width: newWidth(cfg.Connections)}
 	e.buffers.New = func() any { return new([bufferSize]byte) }
 	e.wake = time.AfterFunc(time.Hour, func() {
 		e.mu.Lock()
@@ -115,6 +128,8 @@ func New(cfg Config) *Engine {
 		e.dispatch()
 	})
 	e.wake.Stop()
+	e.timer = time.AfterFunc(time.Hour, e.pulse)
+	e.timer.Stop()
 	return e
 }
 
@@ -136,11 +151,21 @@ func (e *Engine) Close() {
 	e.runs.Wait()
 }
 
-// Connections returns how many connections are in use and how many there may be.
-func (e *Engine) Connections() (busy, limit int) {
+// Connections returns how many connections the jobs of a name use, how many
+// all jobs may just now, and, for people, why there are not more.
+func (e *Engine) Connections(name string) (busy, allowed int, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.busy, e.cfg.Connections
+	for _, j := range e.jobs {
+		if j.Name == name {
+			busy += j.running
+		}
+	}
+	allowed, why = e.allowed()
+	if e.busy < allowed {
+		why = "there is no work for more"
+	}
+	return busy, allowed, why
 }
 
 // Run transfers the files of a job and returns nil when each of them was Done.
@@ -165,7 +190,15 @@ func (e *Engine) Run(ctx context.Context, spec Job) error {
 	}
 	e.runs.Add(1)
 	defer e.runs.Done()
+	if len(e.jobs) == 0 {
+		e.width = newWidth(e.cfg.Connections)
+		e.gauge.restart(time.Now(), true)
+	}
 	e.jobs = append(e.jobs, j)
+	if !e.beating {
+		e.beating = true
+		e.timer.Reset(beat)
+	}
 	e.dispatch()
 	e.mu.Unlock()
 

@@ -90,7 +90,7 @@ func TestSeveralConnectionsWorkForOneFile(t *testing.T) {
 		if n.Add(1) <= 4 {
 			waiting.Done()
 			waiting.Wait()
-			if busy, limit := e.Connections(); busy != 4 || limit != 4 {
+			if busy, limit, _ := e.Connections("test"); busy != 4 || limit != 4 {
 				t.Errorf("%d of %d connections are busy", busy, limit)
 			}
 		}
@@ -98,7 +98,7 @@ func TestSeveralConnectionsWorkForOneFile(t *testing.T) {
 	})
 	p.run(e)
 	p.verify()
-	if busy, _ := e.Connections(); busy != 0 {
+	if busy, _, _ := e.Connections("test"); busy != 0 {
 		t.Errorf("%d connections are busy after the end", busy)
 	}
 }

@@ -30,19 +30,19 @@ type trouble struct {
 	changes   int // of the object's version; never forgotten
 }
 
-// judge decides what follows from the end of an attempt at c, which is no
-// longer one of the claims. Called with engine.mu held; the line for the log,
-// if there is one, is to be written without.
-func (f *file) judge(c *claim, err error) (note func()) {
-	if c.asks {
-		f.asking = false
-	}
-	if err == nil || c.dropped || f.err != nil || f.job.stopping {
+// judge decides what follows from the end of an attempt, whose claim is no
+// longer there. Called with engine.mu held; the line for the log, if there is
+// one, is to be written without.
+func (f *file) judge(t try, err error) (note func()) {
+	switch {
+	case err == nil, f.err != nil, f.job.stopping:
 		return nil
+	case errors.Is(err, errSilent), errors.Is(err, errYield):
+		return nil // nothing has failed
 	}
 	now := time.Now()
 	// What fails at the same time fails for the same reason, and counts once.
-	fresh := c.began.After(f.failedAt)
+	fresh := t.began.After(f.failedAt)
 
 	var (
 		abort     *abortError
@@ -61,7 +61,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 		return nil
 
 	case errors.As(err, &refused):
-		if c.issue != f.issue {
+		if t.issue != f.issue {
 			return nil // another connection has seen to it
 		}
 		worked := f.worked
@@ -75,7 +75,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 		}
 
 	case errors.As(err, &length):
-		if c.issue != f.issue {
+		if t.issue != f.issue {
 			return nil
 		}
 		f.renew()
@@ -108,7 +108,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 
 	if fresh {
 		f.failures++
-		if f.failures%failuresToRenew == 0 && c.url != "" && c.issue == f.issue {
+		if f.failures%failuresToRenew == 0 && t.url != "" && t.issue == f.issue {
 			f.renew()
 		}
 	}
@@ -119,8 +119,7 @@ func (f *file) judge(c *claim, err error) (note func()) {
 	}
 	failures, pause := f.failures, f.notBefore.Sub(now)
 	return func() {
-		f.log().Log(context.Background(), level, "a range was not fetched",
-			"offset", c.done, "failures", failures, "pause", pause, "error", err)
+		f.log().Log(context.Background(), level, "a range was not fetched", "failures", failures, "pause", pause, "error", err)
 	}
 }
 
@@ -149,6 +148,9 @@ func (f *file) progress(c *claim) {
 	if c.began.After(f.failedAt) {
 		f.failures, f.senseless = 0, 0
 		f.backoff.Reset()
+	}
+	if c.began.After(f.cutAt) {
+		f.cuts = 0
 	}
 }
 

@@ -61,6 +61,7 @@ func (c *claim) put(at int64, p []byte) (more bool, err error) {
 		grown += f.arrived.add(s)
 	}
 	f.bytes += grown
+	e.gauge.moved += grown
 	if grown > 0 {
 		f.progress(c)
 		f.unsaved += grown

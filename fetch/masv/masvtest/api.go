@@ -231,7 +231,10 @@ func (s *Server) serveFileURL(w http.ResponseWriter, r *http.Request, packageID,
 	if life == 0 {
 		life = defaultURLLife
 	}
-	location := s.objectURL(sh, f.ID, r.Host, s.now().Add(life))
+	location := f.URL
+	if location == "" {
+		location = s.objectURL(sh, f.ID, r.Host, s.now().Add(life))
+	}
 	if p.RedirectFileURL {
 		w.Header().Set("Location", location)
 		a.begin(http.StatusFound)

@@ -62,6 +62,10 @@ type File struct {
 	// the time and the ETag served are those of this moment.
 	Open func() (io.ReaderAt, io.Closer, error)
 
+	// URL is where the content lies, if another server has it: the call for the
+	// file's URL answers with this one. Seed and Open then mean nothing.
+	URL string
+
 	Gone bool // listed, but its download is 404
 }
 

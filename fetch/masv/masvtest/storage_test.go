@@ -187,6 +187,14 @@ func TestContentComesFromAReader(t *testing.T) {
 	<-closed
 }
 
+func TestContentLiesElsewhere(t *testing.T) {
+	c := start(t)
+	const elsewhere = "https://storage.example.org/a%20b?signature=1"
+	if _, u := c.one(masvtest.File{Name: "a", Size: 3, URL: elsewhere}); u != elsewhere {
+		t.Errorf("the file's URL is %s", u)
+	}
+}
+
 type closer func()
 
 func (c closer) Close() error { c(); return nil }
