@@ -43,7 +43,7 @@ func TestAFaultyDisk(t *testing.T) {
 			t.Parallel()
 			for _, seed := range seeds(t, 1, 20) {
 				l := newLife(t, seed)
-				for _, p := range l.parcels {
+				for _, p := range l.shipments {
 					p.dropped = false
 				}
 				l.start()
@@ -113,6 +113,6 @@ func (l *life) resume() {
 				l.call("POST", "/downloads/"+d.ID+"/resume", "", nil)
 			}
 		}
-		return complete == len(l.parcels)
+		return complete == len(l.shipments)
 	})
 }

@@ -38,7 +38,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 type victim struct {
 	*site
 	rand *rand.Rand
-	sent []*errand
+	sent []*sending
 	life atomic.Pointer[uptime]
 }
 
@@ -48,8 +48,8 @@ type uptime struct {
 	over chan struct{} // closed when the agent is dead
 }
 
-// errand is a link on its way.
-type errand struct {
+// sending is a link on its way.
+type sending struct {
 	masvtest.Package
 	link     masvtest.Link
 	id       string // once REST has told it
@@ -171,7 +171,7 @@ func (v *victim) look(u *uptime) {
 
 // act does one thing that people do.
 func (v *victim) act(ctx context.Context, doing *sync.WaitGroup) {
-	var known []*errand
+	var known []*sending
 	for _, s := range v.sent {
 		if s.id != "" && !s.deleting {
 			known = append(known, s)
@@ -215,8 +215,8 @@ func (v *victim) act(ctx context.Context, doing *sync.WaitGroup) {
 	}
 }
 
-func (v *victim) newLink() *errand {
-	s := &errand{Package: masvtest.Package{Name: fmt.Sprint("Sent ", len(v.sent))}}
+func (v *victim) newLink() *sending {
+	s := &sending{Package: masvtest.Package{Name: fmt.Sprint("Sent ", len(v.sent))}}
 	for i := range 1 + v.rand.IntN(6) {
 		s.Files = append(s.Files, masvtest.File{Name: fmt.Sprint("file ", i), Path: []string{"", "a", "a/b"}[i%3], Size: v.rand.Int64N(200_000)})
 	}
@@ -241,7 +241,7 @@ func (v *victim) finish() {
 			v.call("DELETE", "/downloads/"+s.id, `{"remove_files": true}`, nil)
 		}
 	}
-	wanted := slices.DeleteFunc(slices.Clone(v.sent), func(s *errand) bool {
+	wanted := slices.DeleteFunc(slices.Clone(v.sent), func(s *sending) bool {
 		return s.deleting || !s.posted && !s.dropped
 	})
 	var all []linked

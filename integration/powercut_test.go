@@ -65,7 +65,7 @@ type life struct {
 	disk    *cutfs.Remote
 	rand    *rand.Rand
 	lies    []cutfs.Lie
-	parcels []*parcel
+	shipments []*shipment
 
 	damage string // what the observer has found to be wrong, if anything
 
@@ -74,8 +74,8 @@ type life struct {
 	done     map[string]bool // downloads that were
 }
 
-// parcel is a package with how it was asked for.
-type parcel struct {
+// shipment is a package with how it was asked for.
+type shipment struct {
 	masvtest.Package
 	link    masvtest.Link
 	request string // beside the link, as JSON
@@ -97,14 +97,14 @@ func newLife(t testing.TB, seed uint64, lies ...cutfs.Lie) *life {
 		done:     make(map[string]bool),
 	}
 	for i := range 1 + l.rand.IntN(3) {
-		l.addParcel(i)
+		l.addShipment(i)
 	}
 	return l
 }
 
-func (l *life) addParcel(i int) {
+func (l *life) addShipment(i int) {
 	name := fmt.Sprint("Package ", i)
-	p := &parcel{Package: masvtest.Package{Name: name}, folder: name}
+	p := &shipment{Package: masvtest.Package{Name: name}, folder: name}
 	now := time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
 	for j := range 1 + l.rand.IntN(12) {
 		f := masvtest.File{Name: fmt.Sprint("file ", j), LastModified: now.Add(time.Duration(j) * time.Hour)}
@@ -142,13 +142,13 @@ func (l *life) addParcel(i int) {
 	for j := range p.Files {
 		p.Files[j] = l.cloud.File(p.link, j)
 	}
-	l.parcels = append(l.parcels, p)
+	l.shipments = append(l.shipments, p)
 }
 
 // run takes the downloads to their end, through cuts.
 func (l *life) run(cut func(seed uint64) cutfs.Cut) {
 	t := l.t
-	for i, p := range l.parcels {
+	for i, p := range l.shipments {
 		if p.dropped {
 			l.dropDurably(fmt.Sprint(i, ".masvlink"), p.link.URL()+"\n")
 		}
@@ -306,7 +306,7 @@ func (l *life) observe(ctx context.Context, finished chan<- struct{}) {
 				complete++
 			}
 		}
-		if complete == len(l.parcels) {
+		if complete == len(l.shipments) {
 			l.lookAtMount(ctx)
 			close(finished)
 			return
@@ -317,7 +317,7 @@ func (l *life) observe(ctx context.Context, finished chan<- struct{}) {
 // post asks for what was not asked for yet, and reports whether all is.
 func (l *life) post(ctx context.Context) (all bool) {
 	all = true
-	for _, p := range l.parcels {
+	for _, p := range l.shipments {
 		if p.dropped || p.id != "" {
 			continue
 		}
@@ -370,7 +370,7 @@ type linked struct {
 // check says what is wrong with a list of all downloads: each that was ever on
 // it must be, once, and what was complete must be complete.
 func (l *life) check(all []linked) (damage string) {
-	for _, p := range l.parcels {
+	for _, p := range l.shipments {
 		of := slices.DeleteFunc(slices.Clone(all), func(d linked) bool { return !strings.Contains(d.URL, p.link.ID) })
 		switch {
 		case len(of) > 1:
@@ -412,16 +412,16 @@ func (l *life) note(d download) {
 	}
 }
 
-func (l *life) byName(name string) *parcel {
-	i := slices.IndexFunc(l.parcels, func(p *parcel) bool { return p.Name == name })
+func (l *life) byName(name string) *shipment {
+	i := slices.IndexFunc(l.shipments, func(p *shipment) bool { return p.Name == name })
 	if i < 0 {
 		return nil
 	}
-	return l.parcels[i]
+	return l.shipments[i]
 }
 
 // place is where a file will be when it is complete, from the destination.
-func (p *parcel) place(file string) string { return filepath.Join(p.folder, file) }
+func (p *shipment) place(file string) string { return filepath.Join(p.folder, file) }
 
 // lookAtMount remembers which files the mount shows.
 func (l *life) lookAtMount(ctx context.Context) {
@@ -444,7 +444,7 @@ func (l *life) lookAtMount(ctx context.Context) {
 // files returns what the destination is to hold in the end, by path.
 func (l *life) files() (files map[string]masvtest.File, folders map[string]bool) {
 	files, folders = make(map[string]masvtest.File), map[string]bool{".": true}
-	for _, p := range l.parcels {
+	for _, p := range l.shipments {
 		for _, f := range p.Files {
 			path := p.place(filepath.Join(f.Path, f.Name))
 			if f.Kind == "directory" {
@@ -533,7 +533,7 @@ func (l *life) complete() {
 				complete++
 			}
 		}
-		return complete == len(l.parcels)
+		return complete == len(l.shipments)
 	})
 }
 
@@ -542,7 +542,7 @@ func (l *life) checkAll() {
 	t := l.t
 	t.Helper()
 	l.checkTree()
-	for _, p := range l.parcels {
+	for _, p := range l.shipments {
 		d := l.get(p.id)
 		l.note(d)
 		for _, f := range d.Files {

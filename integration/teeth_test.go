@@ -28,7 +28,7 @@ func TestAFlushLeftOutIsFound(t *testing.T) {
 			t.Parallel()
 			const enough = 20
 			for _, seed := range seeds(t, enough, enough) {
-				found := &trial{}
+				found := &rehearsal{}
 				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 					found.TB = t
 					found.run(func() { newLife(found, seed, lies...).run(merciless) })
@@ -46,8 +46,8 @@ func TestAFlushLeftOutIsFound(t *testing.T) {
 // merciless is the cut that nothing survives.
 func merciless(uint64) cutfs.Cut { return cutfs.Cut{Sector: 4096} }
 
-// trial is a test whose failure is no failure.
-type trial struct {
+// rehearsal is a test whose failure is no failure.
+type rehearsal struct {
 	testing.TB
 
 	mu     sync.Mutex // guards what follows
@@ -56,13 +56,13 @@ type trial struct {
 }
 
 // run runs f, which may end itself with Fatal.
-func (t *trial) run(f func()) {
+func (t *rehearsal) run(f func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
 	<-done
 }
 
-func (t *trial) fail(why string) {
+func (t *rehearsal) fail(why string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.failed {
@@ -70,17 +70,17 @@ func (t *trial) fail(why string) {
 	}
 }
 
-func (t *trial) Failed() bool {
+func (t *rehearsal) Failed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.failed
 }
 
-func (t *trial) Fail()                             { t.fail("it failed") }
-func (t *trial) Error(args ...any)                 { t.fail(fmt.Sprint(args...)) }
-func (t *trial) Errorf(format string, args ...any) { t.fail(fmt.Sprintf(format, args...)) }
-func (t *trial) FailNow()                          { t.Fail(); runtime.Goexit() }
-func (t *trial) Fatal(args ...any)                 { t.Error(args...); runtime.Goexit() }
-func (t *trial) Fatalf(format string, args ...any) { t.Errorf(format, args...); runtime.Goexit() }
-func (t *trial) Log(args ...any)                   {}
-func (t *trial) Logf(format string, args ...any)   {}
+func (t *rehearsal) Fail()                             { t.fail("it failed") }
+func (t *rehearsal) Error(args ...any)                 { t.fail(fmt.Sprint(args...)) }
+func (t *rehearsal) Errorf(format string, args ...any) { t.fail(fmt.Sprintf(format, args...)) }
+func (t *rehearsal) FailNow()                          { t.Fail(); runtime.Goexit() }
+func (t *rehearsal) Fatal(args ...any)                 { t.Error(args...); runtime.Goexit() }
+func (t *rehearsal) Fatalf(format string, args ...any) { t.Errorf(format, args...); runtime.Goexit() }
+func (t *rehearsal) Log(args ...any)                   {}
+func (t *rehearsal) Logf(format string, args ...any)   {}
