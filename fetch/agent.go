@@ -45,7 +45,7 @@ type Config struct {
 }
 
 func (c *Config) defaults() {
-	c.Connections = orDefault(c.Connections, 16)
+	c.Connections = orDefault(c.Connections, 32)
 	c.MaxActive = orDefault(c.MaxActive, 4)
 	c.MinBackoff = orDefault(c.MinBackoff, 500*time.Millisecond)
 	c.MaxBackoff = orDefault(c.MaxBackoff, time.Minute)

@@ -73,7 +73,7 @@ func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
 		return err
 	}
 	defer a.closeTree(d, tree)
-	if err := a.fetchFiles(ctx, d, tree); err != nil {
+	if err := a.fetchFiles(ctx, d, tree, r.ticket); err != nil {
 		return err
 	}
 	return a.finish(ctx, d, tree)
@@ -306,13 +306,16 @@ func (a *Agent) promised(d *download, device uint64) (int64, error) {
 }
 
 // fetchFiles fetches all files that are not there yet, and places them.
-func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree) error {
+func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree, ticket *ticket) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f := newFeed(a, d, tree, cancel)
 	row := a.row(d)
 	err := a.engine.Run(ctx, transfer.Job{Name: d.id, Priority: row.Priority, Supply: f})
 	d.arrival.idle()
+	if err == nil {
+		a.queue.leave(ticket) // while the disk is at the last flush, the line is another's
+	}
 	if drained := a.committer.Drain(context.Background(), tree); err == nil {
 		err = drained
 	}

@@ -66,7 +66,7 @@ func agentFlags(f *configFile) []cli.Flag {
 		tokenFlag(f),
 		text("api-url", masv.DefaultBaseURL, "base `URL` of the MASV API"),
 		caFlag(f),
-		whole("connections", 16, "connections to the storage hosts, at most"),
+		whole("connections", 32, "connections to the storage hosts, at most; as many as bring more are used"),
 		whole("max-active", 4, "downloads that run at once; 1 is first in, first out"),
 		text("download-rate-limit", "0", "bytes per second over all downloads, such as 50MB or 20MiB; 0 is no limit"),
 		text("reserve-free", "", "space to leave free, such as 20GiB or 5% (default: 1%, at most 1 GiB)"),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // flushers is how many files are flushed at the same time, where each must be.
@@ -21,7 +22,9 @@ type batch struct {
 // between any two of them relies on. What was begun is not broken off.
 func (b *batch) commit() {
 	ctx := context.Background()
+	begun := time.Now()
 	b.each(b.flush())
+	flushed := time.Since(begun)
 	if len(b.pieces) == 0 {
 		return
 	}
@@ -40,6 +43,7 @@ func (b *batch) commit() {
 		b.failAll(fmt.Errorf("record files as placed: %w", err))
 		return
 	}
+	b.lane.c.cfg.Log.Debug("files placed", "files", len(b.pieces), "flush", flushed, "took", time.Since(begun))
 	for _, p := range b.pieces {
 		p.Partial.Close()
 		b.lane.settle(p)
