@@ -62,9 +62,9 @@ func seeds(t *testing.T, n, long int) []uint64 {
 // life is one set of downloads on a file system whose power is cut.
 type life struct {
 	*site
-	disk    *cutfs.Remote
-	rand    *rand.Rand
-	lies    []cutfs.Lie
+	disk      *cutfs.Remote
+	rand      *rand.Rand
+	lies      []cutfs.Lie
 	shipments []*shipment
 
 	damage string // what the observer has found to be wrong, if anything
