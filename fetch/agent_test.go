@@ -389,16 +389,16 @@ func TestAPausedDownloadFetchesNothing(t *testing.T) {
 func TestFilesComeWhileTheListingIsStillBeingRead(t *testing.T) {
 	w := newWorld(t)
 	var names []string
-	for i := range 3000 {
+	for i := range 800 {
 		names = append(names, fmt.Sprintf("%04d", i))
 	}
 	link := w.cloud.AddPackage(masvtest.Package{Name: "Long", Files: small(names...)})
 	release := make(chan struct{})
-	w.cloud.Fault(masvtest.Times(1, masvtest.On(masvtest.CallListing, &masvtest.Fault{Ending: masvtest.EndStall, After: 300 << 10, Release: release})))
+	w.cloud.Fault(masvtest.Times(1, masvtest.On(masvtest.CallListing, &masvtest.Fault{Ending: masvtest.EndStall, After: 75 << 10, Release: release})))
 	id := w.add(w.request(link)).ID
 	w.until("finished files", func() bool { d, _ := w.agent.Get(id); return d.FilesDone > 30 })
 	d, err := w.agent.Get(id)
-	if err != nil || d.State != Transferring || d.FilesDone > 2900 {
+	if err != nil || d.State != Transferring || d.FilesDone > 780 {
 		t.Errorf("while the listing stands still: %+v, %v", d, err)
 	}
 	// What has come is kept when the program ends meanwhile.
@@ -406,10 +406,10 @@ func TestFilesComeWhileTheListingIsStillBeingRead(t *testing.T) {
 	close(release)
 	w.start()
 	d = w.reach(id, Complete)
-	if d.FilesTotal != 3000 || d.FilesDone != 3000 {
+	if d.FilesTotal != 800 || d.FilesDone != 800 {
 		t.Errorf("%d of %d files are done", d.FilesDone, d.FilesTotal)
 	}
-	for i := range 3000 {
+	for i := range 800 {
 		if gets := w.cloud.FileStats(link, i).Requests; gets == 0 || gets > 2 {
 			t.Errorf("file %d was fetched %d times", i, gets)
 		}
@@ -418,8 +418,8 @@ func TestFilesComeWhileTheListingIsStillBeingRead(t *testing.T) {
 
 func TestAListingThatFailsInTheEndEndsWhatHasBegun(t *testing.T) {
 	w := newWorld(t)
-	link := w.cloud.AddPackage(masvtest.Package{Name: "Bad", Files: append(small("a", "b"), make([]masvtest.File, 3000)...)})
-	w.cloud.Fault(masvtest.On(masvtest.CallListing, &masvtest.Fault{Ending: masvtest.EndCut, After: 100 << 10}))
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Bad", Files: append(small("a", "b"), make([]masvtest.File, 600)...)})
+	w.cloud.Fault(masvtest.On(masvtest.CallListing, &masvtest.Fault{Ending: masvtest.EndCut, After: 40 << 10}))
 	id := w.add(w.request(link)).ID
 	w.until("a finished file", func() bool { d, _ := w.agent.Get(id); return d.FilesDone > 0 })
 	if d, err := w.agent.Get(id); err != nil || d.State == Complete {
