@@ -331,9 +331,15 @@ func (a *Agent) row(d *download) store.Download {
 
 func (a *Agent) snapshot(d *download) Download {
 	at := a.queue.position(d.seq)
+	var c Connections
+	c.InUse, c.Allowed, c.Why = a.engine.Connections(d.id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return d.snapshot(at)
+	s := d.snapshot(at)
+	if s.State == Transferring && at == 0 {
+		s.Connections = c
+	}
+	return s
 }
 
 // change is the one place where a download's row changes: f decides, the

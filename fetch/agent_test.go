@@ -386,6 +386,49 @@ func TestAPausedDownloadFetchesNothing(t *testing.T) {
 	}
 }
 
+func TestFilesComeWhileTheListingIsStillBeingRead(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range 800 {
+		names = append(names, fmt.Sprintf("%04d", i))
+	}
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Long", Files: small(names...)})
+	release := make(chan struct{})
+	w.cloud.Fault(masvtest.Times(1, masvtest.On(masvtest.CallListing, &masvtest.Fault{Ending: masvtest.EndStall, After: 75 << 10, Release: release})))
+	id := w.add(w.request(link)).ID
+	w.until("finished files", func() bool { d, _ := w.agent.Get(id); return d.FilesDone > 30 })
+	d, err := w.agent.Get(id)
+	if err != nil || d.State != Transferring || d.FilesDone > 780 {
+		t.Errorf("while the listing stands still: %+v, %v", d, err)
+	}
+	// What has come is kept when the program ends meanwhile.
+	w.end()
+	close(release)
+	w.start()
+	d = w.reach(id, Complete)
+	if d.FilesTotal != 800 || d.FilesDone != 800 {
+		t.Errorf("%d of %d files are done", d.FilesDone, d.FilesTotal)
+	}
+	for i := range 800 {
+		if gets := w.cloud.FileStats(link, i).Requests; gets == 0 || gets > 2 {
+			t.Errorf("file %d was fetched %d times", i, gets)
+		}
+	}
+}
+
+func TestAListingThatFailsInTheEndEndsWhatHasBegun(t *testing.T) {
+	w := newWorld(t)
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Bad", Files: append(small("a", "b"), make([]masvtest.File, 600)...)})
+	w.cloud.Fault(masvtest.On(masvtest.CallListing, &masvtest.Fault{Ending: masvtest.EndCut, After: 40 << 10}))
+	id := w.add(w.request(link)).ID
+	w.until("a finished file", func() bool { d, _ := w.agent.Get(id); return d.FilesDone > 0 })
+	if d, err := w.agent.Get(id); err != nil || d.State == Complete {
+		t.Errorf("without the rest of the listing: %+v, %v", d, err)
+	}
+	w.cloud.Fault(nil)
+	w.reach(id, Complete)
+}
+
 func TestWhatIsWrongWithALinkIsSaid(t *testing.T) {
 	tests := []struct {
 		name string
@@ -609,7 +652,7 @@ func TestWhatIsReservedAlreadyIsNotNeededAgain(t *testing.T) {
 	if err != nil || claimed == 0 {
 		t.Fatalf("%d bytes are claimed, %v", claimed, err)
 	}
-	if need, err := needs(totals, tree); err != nil || need != max(0, 64<<20-claimed) {
+	if need, err := needs(totals.Bytes-totals.BytesDone, tree); err != nil || need != max(0, 64<<20-claimed) {
 		t.Errorf("%d more are needed beside %d, %v", need, claimed, err)
 	}
 }

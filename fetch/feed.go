@@ -19,6 +19,7 @@ type feed struct {
 	agent  *Agent
 	d      *download
 	tree   *dest.Tree
+	list   *listing
 	access *access
 	abort  context.CancelCauseFunc // ends the run
 
@@ -31,8 +32,8 @@ type feed struct {
 	open map[int64]*dest.Piece
 }
 
-func newFeed(a *Agent, d *download, tree *dest.Tree, abort context.CancelCauseFunc) *feed {
-	return &feed{agent: a, d: d, tree: tree, access: &access{agent: a, d: d}, abort: abort, open: make(map[int64]*dest.Piece)}
+func newFeed(a *Agent, d *download, tree *dest.Tree, list *listing, abort context.CancelCauseFunc) *feed {
+	return &feed{agent: a, d: d, tree: tree, list: list, access: &access{agent: a, d: d}, abort: abort, open: make(map[int64]*dest.Piece)}
 }
 
 // Next implements transfer.Supply.
@@ -44,9 +45,7 @@ func (f *feed) Next(ctx context.Context) (*transfer.File, error) {
 	}
 	for {
 		if len(f.ahead) == 0 {
-			var err error
-			f.ahead, err = f.agent.store.Pending(ctx, f.d.seq, f.after, page)
-			if err != nil || len(f.ahead) == 0 {
+			if more, err := f.lookAhead(ctx); !more || err != nil {
 				return nil, err
 			}
 		}
@@ -63,6 +62,27 @@ func (f *feed) Next(ctx context.Context) (*transfer.File, error) {
 			}
 		}
 		return f.begin(ctx, e, piece)
+	}
+}
+
+// lookAhead reads the next entries, for which it may have to wait. It reports
+// false when there are no more.
+func (f *feed) lookAhead(ctx context.Context) (more bool, err error) {
+	for {
+		grown, over := f.list.next(), f.list.over()
+		f.ahead, err = f.agent.store.Pending(ctx, f.d.seq, f.after, page)
+		if err != nil || len(f.ahead) > 0 {
+			return true, err
+		}
+		if over {
+			return false, f.list.err
+		}
+		select {
+		case <-grown:
+		case <-f.list.ended:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
 	}
 }
 

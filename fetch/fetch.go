@@ -85,11 +85,22 @@ type Download struct {
 	Priority      int
 	QueuePosition int // 0: running, or not in the queue
 
+	// Connections to the storage are told of one download at a time, while it
+	// is transferring.
+	Connections Connections
+
 	CreatedAt   time.Time
 	UpdatedAt   time.Time // of the last change of anything above
 	CompletedAt time.Time // zero until complete
 	ExpiresAt   time.Time // of the link; zero: unknown
 	SenderEmail string
+}
+
+// Connections is how many connections to the storage are used.
+type Connections struct {
+	InUse   int    // for this download
+	Allowed int    // just now, for all downloads together
+	Why     string // there are not more, for people; empty: not transferring
 }
 
 // File is one file of a download.

@@ -5,26 +5,92 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 
 	"masvfs/fetch/masv"
 	"masvfs/fetch/pathname"
 	"masvfs/fetch/store"
 )
 
-// listBatch is how many entries of a listing are recorded in one step.
-const listBatch = 2000
+// firstBatch is how many entries of a listing are recorded in the first step,
+// so that fetching can begin soon, and listBatch how many in later ones.
+const firstBatch, listBatch = 32, 2000
 
-// list records the package's files, unless that is done. A listing that is
-// cut off is asked for again; what was recorded of it stays.
-func (a *Agent) list(ctx context.Context, d *download) error {
+// A listing is how far the recording of a package's files has come in one run.
+type listing struct {
+	ended chan struct{} // closed when it is over
+	err   error         // how, then
+
+	mu    sync.Mutex
+	grown chan struct{} // closed and replaced when more is recorded
+}
+
+// listing begins to record the package's files, unless that is done, and
+// returns how to end that.
+func (a *Agent) listing(ctx context.Context, d *download) (l *listing, end func()) {
+	l = &listing{ended: make(chan struct{}), grown: make(chan struct{})}
 	if a.row(d).Listed {
-		return nil
+		close(l.ended)
+		return l, func() {}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(l.ended)
+		l.err = a.list(ctx, d, l)
+	}()
+	return l, func() {
+		cancel()
+		<-l.ended
+	}
+}
+
+// more tells those who wait for entries that there are some.
+func (l *listing) more() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.grown)
+	l.grown = make(chan struct{})
+}
+
+// next returns what is closed when there is more than now.
+func (l *listing) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.grown
+}
+
+// over reports whether all is recorded, or never will be.
+func (l *listing) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait returns when the listing is over.
+func (l *listing) wait(ctx context.Context) error {
+	select {
+	case <-l.ended:
+		return l.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// decides reports whether it takes the whole listing to know if anything of
+// the package is to be fetched.
+func decides(row store.Download) bool { return row.FileIDs != nil || row.RefuseQuarantine }
+
+// list records the package's files. A listing that is cut off is asked for
+// again; what was recorded of it stays.
+func (a *Agent) list(ctx context.Context, d *download, l *listing) error {
 	x := &access{agent: a, d: d}
 	var missing map[string]bool
 	err := a.persist(ctx, d, "listing", func() error {
 		return x.with(ctx, func(packageID string, token masv.Secret) (err error) {
-			missing, err = a.record(ctx, d, packageID, token)
+			missing, err = a.record(ctx, d, l, packageID, token)
 			return err
 		})
 	})
@@ -63,7 +129,7 @@ func (a *Agent) list(ctx context.Context, d *download) error {
 
 // record streams the listing into the database. It returns the identifiers
 // that were asked for and did not occur.
-func (a *Agent) record(ctx context.Context, d *download, packageID string, token masv.Secret) (missing map[string]bool, err error) {
+func (a *Agent) record(ctx context.Context, d *download, l *listing, packageID string, token masv.Secret) (missing map[string]bool, err error) {
 	row := a.row(d)
 	wanted := make(map[string]bool, len(row.FileIDs))
 	for _, id := range row.FileIDs {
@@ -73,7 +139,8 @@ func (a *Agent) record(ctx context.Context, d *download, packageID string, token
 	for id := range wanted {
 		missing[id] = true
 	}
-	batch := make([]store.NewEntry, 0, listBatch)
+	var batch []store.NewEntry
+	enough := firstBatch
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -83,6 +150,8 @@ func (a *Agent) record(ctx context.Context, d *download, packageID string, token
 		if err != nil {
 			return fmt.Errorf("record listing: %w", err)
 		}
+		enough = min(4*enough, listBatch)
+		l.more()
 		return nil
 	}
 	var sum int64
@@ -104,7 +173,7 @@ func (a *Agent) record(ctx context.Context, d *download, packageID string, token
 		}
 		sum += entry.Size
 		batch = append(batch, newEntry(entry))
-		if len(batch) == listBatch {
+		if len(batch) >= enough {
 			if err := flush(); err != nil {
 				return nil, err
 			}

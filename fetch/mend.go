@@ -51,7 +51,7 @@ func (a *Agent) retry(d *download) error {
 	if row.State != string(Failed) || row.Deleting {
 		return nil
 	}
-	if row.Code == string(CodeNoSpace) && row.Listed {
+	if row.Code == string(CodeNoSpace) && row.PackageID != "" {
 		tree, err := a.roomyTree(d)
 		if err != nil {
 			return nil

@@ -152,7 +152,7 @@ func (a *Agent) clearDisk(ctx context.Context, d *download) (cleared bool, err e
 // confirmFiles makes files complete that had got their names when the program
 // ended, and were recorded as whole only.
 func (a *Agent) confirmFiles(ctx context.Context, d *download, tree *dest.Tree) error {
-	f := newFeed(a, d, tree, func(error) {})
+	f := newFeed(a, d, tree, nil, func(error) {})
 	for after := int64(0); ; {
 		entries, err := a.store.Pending(ctx, d.seq, after, page)
 		if err != nil {

@@ -65,15 +65,19 @@ func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
 		return err
 	}
 	a.changed(d)
-	if err := a.list(ctx, d); err != nil {
-		return err
+	listing, end := a.listing(ctx, d)
+	defer end()
+	if decides(a.row(d)) {
+		if err := listing.wait(ctx); err != nil {
+			return err
+		}
 	}
-	tree, err := a.openTree(ctx, d)
+	tree, err := a.openTree(d)
 	if err != nil {
 		return err
 	}
 	defer a.closeTree(d, tree)
-	if err := a.fetchFiles(ctx, d, tree, r.ticket); err != nil {
+	if err := a.fetchFiles(ctx, d, tree, listing, r.ticket); err != nil {
 		return err
 	}
 	return a.finish(ctx, d, tree)
@@ -91,16 +95,12 @@ func treeSpec(row store.Download) dest.Spec {
 }
 
 // openTree opens the download's tree on disk, made if this is the first time.
-func (a *Agent) openTree(ctx context.Context, d *download) (*dest.Tree, error) {
+func (a *Agent) openTree(d *download) (*dest.Tree, error) {
 	tree, err := a.roomyTree(d)
 	if err != nil {
 		return nil, err
 	}
-	err = a.place(d, tree)
-	if err == nil {
-		err = a.makeFolders(ctx, d.seq, tree)
-	}
-	if err != nil {
+	if err := a.place(d, tree); err != nil {
 		tree.Close()
 		return nil, err
 	}
@@ -244,9 +244,9 @@ func (a *Agent) makeFolders(ctx context.Context, seq int64, tree *dest.Tree) err
 // checkSpace compares what d still needs with what its disk has free.
 func (a *Agent) checkSpace(d *download, folder *dest.Folder, tree *dest.Tree) error {
 	a.mu.Lock()
-	totals := d.totals
+	left := d.left()
 	a.mu.Unlock()
-	need, err := needs(totals, tree)
+	need, err := needs(left, tree)
 	if err != nil || need <= 0 {
 		return err
 	}
@@ -265,10 +265,19 @@ func (a *Agent) checkSpace(d *download, folder *dest.Folder, tree *dest.Tree) er
 	return nil
 }
 
-// needs returns how many bytes of the disk a download will still take: what
-// its partial files hold is taken already.
-func needs(totals store.Totals, tree *dest.Tree) (int64, error) {
-	left := totals.Bytes - totals.BytesDone
+// left returns how many bytes of finished files are still to come, going by
+// the package's size until all of them are known; Agent.mu is held.
+func (d *download) left() int64 {
+	total := d.totals.Bytes
+	if !d.row.Listed && d.row.FileIDs == nil {
+		total = max(total, d.row.PackageSize)
+	}
+	return total - d.totals.BytesDone
+}
+
+// needs returns how many bytes of the disk a download that has so many left
+// will still take: what its partial files hold is taken already.
+func needs(left int64, tree *dest.Tree) (int64, error) {
 	if left == 0 {
 		return 0, nil
 	}
@@ -280,20 +289,20 @@ func needs(totals store.Totals, tree *dest.Tree) (int64, error) {
 // will still take.
 func (a *Agent) promised(d *download, device uint64) (int64, error) {
 	type other struct {
-		totals store.Totals
-		tree   *dest.Tree
+		left int64
+		tree *dest.Tree
 	}
 	var others []other
 	a.mu.Lock()
 	for _, o := range a.order {
 		if o != d && o.tree != nil && o.tree.Device() == device {
-			others = append(others, other{o.totals, o.tree})
+			others = append(others, other{o.left(), o.tree})
 		}
 	}
 	a.mu.Unlock()
 	var sum int64
 	for _, o := range others {
-		need, err := needs(o.totals, o.tree)
+		need, err := needs(o.left, o.tree)
 		if errors.Is(err, fs.ErrClosed) {
 			continue // it has ended meanwhile
 		}
@@ -305,14 +314,26 @@ func (a *Agent) promised(d *download, device uint64) (int64, error) {
 	return sum, nil
 }
 
-// fetchFiles fetches all files that are not there yet, and places them.
-func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree, ticket *ticket) error {
+// fetchFiles fetches all files that are not there yet, and places them. It
+// begins with those that are listed.
+func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree, listing *listing, ticket *ticket) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := newFeed(a, d, tree, cancel)
+	f := newFeed(a, d, tree, listing, cancel)
 	row := a.row(d)
+	prepared := make(chan struct{})
+	go func() {
+		defer close(prepared)
+		if err := a.prepare(ctx, d, tree, listing, row.Listed); err != nil {
+			cancel(err)
+		}
+	}()
 	err := a.engine.Run(ctx, transfer.Job{Name: d.id, Priority: row.Priority, Supply: f})
 	d.arrival.idle()
+	if err != nil {
+		cancel(err)
+	}
+	<-prepared
 	if err == nil {
 		a.queue.leave(ticket) // while the disk is at the last flush, the line is another's
 	}
@@ -323,6 +344,23 @@ func (a *Agent) fetchFiles(ctx context.Context, d *download, tree *dest.Tree, ti
 		return cause
 	}
 	return err
+}
+
+// prepare does what takes the whole listing: it makes the empty folders, and
+// looks whether there is room for what the listing turned out to hold.
+func (a *Agent) prepare(ctx context.Context, d *download, tree *dest.Tree, listing *listing, checked bool) error {
+	if err := listing.wait(ctx); err != nil {
+		return err
+	}
+	if err := a.makeFolders(ctx, d.seq, tree); err != nil || checked {
+		return err
+	}
+	folder, err := a.openDestination(a.row(d))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return a.checkSpace(d, folder, tree)
 }
 
 // finish makes a download whose files are all there complete.

@@ -20,7 +20,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -134,7 +133,6 @@ func (s *stage) startNginx(tb testing.TB, kind originKind, folder, address strin
 	exited := make(chan struct{})
 	go func() { cmd.Wait(); close(exited) }()
 	stop := func() { cmd.Process.Signal(syscall.SIGTERM); <-exited }
-	address, _, _ = strings.Cut(address, " ")
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-exited:

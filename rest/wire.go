@@ -30,6 +30,9 @@ func (s *server) download(d fetch.Download) api.Download {
 		SenderEmail:    d.SenderEmail,
 		Error:          failure(d.Problem),
 	}
+	if c := d.Connections; c.Why != "" {
+		w.Connections = &api.Connections{InUse: c.InUse, Allowed: c.Allowed, Why: c.Why}
+	}
 	if t := instant(d.CreatedAt); t != nil {
 		w.CreatedAt = *t
 	}

@@ -116,6 +116,9 @@ func printStatus(d api.Download, files []api.File) {
 	if d.State == api.Transferring && d.BytesPerSecond > 0 {
 		line("Speed", humanize.IBytes(uint64(d.BytesPerSecond))+"/s")
 	}
+	if c := d.Connections; c != nil {
+		line("Connections", fmt.Sprintf("%d of %d (%s)", c.InUse, c.Allowed, c.Why))
+	}
 	if d.ETASeconds != nil {
 		line("Time left", (time.Duration(*d.ETASeconds) * time.Second).String())
 	}

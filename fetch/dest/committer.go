@@ -35,7 +35,7 @@ type Journal interface {
 // Config says how pieces are gathered. The zero value of each means a sane
 // default.
 type Config struct {
-	Delay    time.Duration // how long a piece waits for others to share its flushes
+	Delay    time.Duration // between batches, at least, so that pieces share their flushes
 	MaxBatch int           // pieces that share them
 	MaxOpen  int           // pieces on their way on one file system, each an open file
 	Log      *slog.Logger

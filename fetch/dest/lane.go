@@ -14,7 +14,7 @@ type lane struct {
 
 	mu        sync.Mutex // guards what follows
 	queue     []*Piece
-	since     time.Time     // when the first of the queue came
+	begun     time.Time     // when the last batch was
 	unsettled map[*Tree]int // pieces neither placed nor failed
 	drains    []drain
 	closed    bool
@@ -46,9 +46,6 @@ func (l *lane) add(ctx context.Context, p *Piece) error {
 	if l.closed {
 		<-l.room
 		return ErrClosed
-	}
-	if len(l.queue) == 0 {
-		l.since = time.Now()
 	}
 	l.queue = append(l.queue, p)
 	l.unsettled[p.Tree]++
@@ -105,9 +102,10 @@ func (l *lane) run() {
 	}
 }
 
-// gather returns the next batch: as soon as it is large enough, its first
-// piece has waited long enough, or somebody waits for all of them. more is
-// false when none will come after it.
+// gather returns the next batch: as soon as it is large enough, some time has
+// passed since the last one began, or somebody waits for all of them. So a
+// piece that comes alone is placed at once, and of many none waits long. more
+// is false when none will come after it.
 func (l *lane) gather() (pieces []*Piece, more bool) {
 	for {
 		l.mu.Lock()
@@ -116,7 +114,7 @@ func (l *lane) gather() (pieces []*Piece, more bool) {
 		var timer *time.Timer
 		var due <-chan time.Time
 		if n > 0 && !urgent && n < l.c.cfg.MaxBatch {
-			if wait := l.c.cfg.Delay - time.Since(l.since); wait > 0 {
+			if wait := l.c.cfg.Delay - time.Since(l.begun); wait > 0 {
 				timer = time.NewTimer(wait)
 				due = timer.C
 			}
@@ -126,7 +124,7 @@ func (l *lane) gather() (pieces []*Piece, more bool) {
 			if l.queue = l.queue[n:]; len(l.queue) == 0 {
 				l.queue = nil // it would keep what is long done
 			}
-			l.since = time.Now()
+			l.begun = time.Now()
 			more = !l.closed || len(l.queue) > 0
 			l.mu.Unlock()
 			return pieces, more

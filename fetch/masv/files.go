@@ -52,7 +52,9 @@ func (c *Client) Files(ctx context.Context, packageID string, token Secret) iter
 		}
 		k.silence.Stop()
 		body := &patient{call: k}
-		list := newListing(bufio.NewReaderSize(body, 32<<10))
+		// A chunked body fills what it is read into before it returns, so a
+		// large buffer would hold up the first entries of a listing.
+		list := newListing(bufio.NewReaderSize(body, 4<<10))
 		for {
 			entry, err := list.next()
 			if err == io.EOF {

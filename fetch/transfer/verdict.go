@@ -35,7 +35,7 @@ type trouble struct {
 // one, is to be written without.
 func (f *file) judge(t try, err error) (note func()) {
 	switch {
-	case err == nil, f.err != nil, f.job.stopping:
+	case err == nil, f.err != nil, f.job.stopping, f.job.ctx.Err() != nil:
 		return nil
 	case errors.Is(err, errSilent), errors.Is(err, errYield):
 		return nil // nothing has failed

@@ -49,6 +49,16 @@ type Download struct {
 	ExpiresAt      *time.Time `json:"expires_at"`   // of the link; nil: unknown
 	SenderEmail    string     `json:"sender_email"`
 	Error          *Error     `json:"error"` // nil unless something is wrong
+
+	// Told of a single download while it is transferring, not in lists.
+	Connections *Connections `json:"connections,omitempty"`
+}
+
+// Connections is how many connections to the storage are used.
+type Connections struct {
+	InUse   int    `json:"in_use"`  // for this download
+	Allowed int    `json:"allowed"` // just now, for all downloads together
+	Why     string `json:"why"`     // there are not more, for people
 }
 
 // File is one file of a download.
