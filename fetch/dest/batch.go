@@ -82,8 +82,10 @@ func (b *batch) failAll(err error) {
 func (b *batch) flush() func(*Piece) error {
 	if b.flushTogether() {
 		return func(p *Piece) error {
-			if p.Partial.lost() {
-				return p.Partial.flush() // says how
+			// One that is lost says how. Of bytes that an earlier program
+			// has written, somebody else may have been told.
+			if p.Partial.lost() || p.Partial.noted != nil {
+				return p.Partial.flush()
 			}
 			return nil
 		}
@@ -114,13 +116,11 @@ func (b *batch) flushTogether() bool {
 		return false
 	}
 	for _, t := range b.trees() {
-		// Through a descriptor opened before the bytes were written: it is
-		// told of errors since then.
-		if !t.traits.flushAll {
-			return false
-		}
-		if err := t.sys.flushAll(t.parent.file); err != nil {
+		done, err := t.flushAll()
+		if err != nil {
 			b.lane.c.cfg.Log.Warn("file system has lost writes; looking for the files concerned", "folder", t.path, "error", err)
+		}
+		if !done {
 			return false
 		}
 	}

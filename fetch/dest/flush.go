@@ -14,6 +14,28 @@ func (t *Tree) noteDirty(folder string) {
 // all that the file system has to write, of other programs too.
 const few = 8
 
+// flushAll flushes all that is on the tree's file system, if that can be relied
+// on, and reports whether it has. It does so through a descriptor that was
+// opened before the bytes were written: it is told of errors since then, but of
+// each once, and not of which file. So after the first one, files that were on
+// their way then have to be asked one by one, and nothing says which those are.
+func (t *Tree) flushAll() (bool, error) {
+	t.mu.RLock()
+	lossy := t.lossy
+	t.mu.RUnlock()
+	if lossy || !t.traits.flushAll {
+		return false, nil
+	}
+	err := t.sys.flushAll(t.parent.file)
+	if err == nil {
+		return true, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lossy = true
+	return false, err
+}
+
 // flushFolders flushes the folders in which something was made, renamed or
 // removed since the last time. failed is told those that could not be; if it
 // is nil, folders that are gone are left out.
@@ -22,8 +44,10 @@ func (t *Tree) flushFolders(failed func(folder string, err error)) error {
 	dirty := t.dirty
 	t.dirty = make(map[string]struct{})
 	t.mu.Unlock()
-	if len(dirty) > few && t.traits.flushAll && t.sys.flushAll(t.parent.file) == nil {
-		return nil
+	if len(dirty) > few {
+		if done, _ := t.flushAll(); done {
+			return nil
+		}
 	}
 	var first error
 	for folder := range dirty {

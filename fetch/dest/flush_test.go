@@ -208,3 +208,50 @@ func TestDrainFlushesFoldersWithoutFiles(t *testing.T) {
 		t.Errorf("Drain: %v", err)
 	}
 }
+
+// The kernel tells a descriptor of lost bytes once, whoever asks for whichever
+// files.
+func TestBytesThatWereLostAreNotForgottenByTheNextBatch(t *testing.T) {
+	for name, when := range map[string]string{
+		"told when files are flushed":   "bytes",
+		"told when folders are flushed": "folders",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDisk(t)
+			d.sys.traits = func(*os.File) (traits, error) { return traits{flushAll: true}, nil }
+			tree := d.placedTree(t)
+			many := func(from int64) (pieces []*Piece) {
+				for i := range int64(2 * few) {
+					pieces = append(pieces, written(t, tree, from+i, fmt.Sprintf("%d/x", from+i), "x"))
+				}
+				return pieces
+			}
+			first, second := many(100), many(200)
+			bad := second[3]
+			d.sys.flushFile = func(f *os.File) error {
+				if f == bad.Partial.file {
+					return syscall.EIO
+				}
+				return nil
+			}
+			stage, told := "bytes", false
+			d.sys.flushAll = func(*os.File) error {
+				if stage != when || told {
+					return nil
+				}
+				told = true
+				return syscall.EIO
+			}
+			j := newJournal()
+			j.onWhole = func() error { stage = "folders"; return nil }
+			commit(t, j, first...)
+			if !told || len(j.placed) != len(first) {
+				t.Fatalf("told %v, %d placed, failed: %v", told, len(j.placed), j.failed)
+			}
+			commit(t, j, second...)
+			if !errors.Is(j.failed[bad.ID], syscall.EIO) || len(j.failed) != 1 {
+				t.Errorf("%d placed, failed: %v", len(j.placed), j.failed)
+			}
+		})
+	}
+}

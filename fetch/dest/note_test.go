@@ -1,6 +1,7 @@
 package dest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -82,5 +83,27 @@ func TestANoteThatCannotBeTrustedIsNotBelieved(t *testing.T) {
 				q.Close()
 			}
 		})
+	}
+}
+
+func TestWhatAnEarlierProgramHasWrittenIsFlushedByItself(t *testing.T) {
+	tree, _ := noting(t, "all of it")
+	p, _, err := tree.Partial(7, 10)
+	if err != nil || p.Noted() == nil {
+		t.Fatalf("noted %q, %v", p.Noted(), err)
+	}
+	pieces := []*Piece{{Tree: tree, Partial: p, ID: 7, Name: "noted", Size: 10}}
+	for i := range int64(2 * few) {
+		pieces = append(pieces, written(t, tree, 100+i, fmt.Sprint(i), "x"))
+	}
+	var flushed []*os.File
+	tree.sys.flushFile = func(f *os.File) error { flushed = append(flushed, f); return f.Sync() }
+	tree.traits.flushAll = true
+	tree.sys.flushAll = func(*os.File) error { return nil }
+	j := newJournal()
+	commit(t, j, pieces...)
+	j.wantNoFailure(t)
+	if len(flushed) != 1 || flushed[0] != p.file {
+		t.Errorf("%d files were flushed by themselves", len(flushed))
 	}
 }

@@ -44,6 +44,7 @@ type Tree struct {
 	own   *dir         // that folder; nil: it is not placed
 	work  *dir         // nil: not opened, or not there
 	dirty map[string]struct{}
+	lossy bool // flushAll has told of writes that were lost
 }
 
 // Tree opens a download's tree. folder is the name of its package folder as
