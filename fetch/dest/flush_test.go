@@ -221,7 +221,7 @@ func TestBytesThatWereLostAreNotForgottenByTheNextBatch(t *testing.T) {
 			d.sys.traits = func(*os.File) (traits, error) { return traits{flushAll: true}, nil }
 			tree := d.placedTree(t)
 			many := func(from int64) (pieces []*Piece) {
-				for i := range int64(2 * few) {
+				for i := range int64(4 * few) {
 					pieces = append(pieces, written(t, tree, from+i, fmt.Sprintf("%d/x", from+i), "x"))
 				}
 				return pieces
@@ -244,6 +244,7 @@ func TestBytesThatWereLostAreNotForgottenByTheNextBatch(t *testing.T) {
 			}
 			j := newJournal()
 			j.onWhole = func() error { stage = "folders"; return nil }
+			j.onPlaced = func() error { stage = "bytes"; return nil }
 			commit(t, j, first...)
 			if !told || len(j.placed) != len(first) {
 				t.Fatalf("told %v, %d placed, failed: %v", told, len(j.placed), j.failed)
