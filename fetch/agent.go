@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -176,6 +177,7 @@ func (a *Agent) load() error {
 		}
 		a.insert(d)
 	}
+	debug.FreeOSMemory() // reading a long history leaves as much garbage
 	return nil
 }
 
