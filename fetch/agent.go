@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"masvfs/fetch/dest"
 	"masvfs/fetch/masv"
 	"masvfs/fetch/pathname"
@@ -125,15 +123,11 @@ func New(cfg Config) (*Agent, error) {
 		pieces:    make(map[int64]*feed),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
-	limit := rate.Inf
-	if cfg.RateLimit > 0 {
-		limit = rate.Limit(cfg.RateLimit)
-	}
 	a.engine = transfer.New(transfer.Config{
 		Connections:  cfg.Connections,
 		Transport:    cfg.Storage,
 		UserAgent:    cfg.UserAgent,
-		Limiter:      rate.NewLimiter(limit, 1<<20),
+		RateLimit:    cfg.RateLimit,
 		StallTimeout: cfg.StallTimeout,
 		MinBackoff:   cfg.MinBackoff,
 		MaxBackoff:   cfg.MaxBackoff,
