@@ -295,6 +295,12 @@ func (a *Agent) Get(id string) (Download, error) {
 	return a.snapshot(d), nil
 }
 
+// RateLimit returns the bound of the bytes a second over all downloads; 0: none.
+func (a *Agent) RateLimit() (bytesPerSecond int64) { return a.engine.RateLimit() }
+
+// SetRateLimit changes it, until the agent ends.
+func (a *Agent) SetRateLimit(bytesPerSecond int64) { a.engine.SetRateLimit(bytesPerSecond) }
+
 // ByName returns the download that has this name in the mount.
 func (a *Agent) ByName(name string) (Download, bool) {
 	a.mu.Lock()

@@ -20,6 +20,14 @@ func (e *Engine) SetRateLimit(bytesPerSecond int64) {
 	e.dispatch()
 }
 
+// RateLimit returns the bound; 0: none.
+func (e *Engine) RateLimit() (bytesPerSecond int64) {
+	if limit := e.limiter.Limit(); limit != rate.Inf {
+		return int64(limit)
+	}
+	return 0
+}
+
 // burst is what may be read at once: so little that the limit holds over any
 // two seconds within a few percent.
 func burst(limit rate.Limit) int {
