@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"masvfs/fetch/dest"
 	"masvfs/fetch/masv"
@@ -124,15 +123,11 @@ func New(cfg Config) (*Agent, error) {
 		pieces:    make(map[int64]*feed),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
-	limit := rate.Inf
-	if cfg.RateLimit > 0 {
-		limit = rate.Limit(cfg.RateLimit)
-	}
 	a.engine = transfer.New(transfer.Config{
 		Connections:  cfg.Connections,
 		Transport:    cfg.Storage,
 		UserAgent:    cfg.UserAgent,
-		Limiter:      rate.NewLimiter(limit, 1<<20),
+		RateLimit:    cfg.RateLimit,
 		StallTimeout: cfg.StallTimeout,
 		MinBackoff:   cfg.MinBackoff,
 		MaxBackoff:   cfg.MaxBackoff,
@@ -176,6 +171,7 @@ func (a *Agent) load() error {
 		}
 		a.insert(d)
 	}
+	debug.FreeOSMemory() // reading a long history leaves as much garbage
 	return nil
 }
 
@@ -298,6 +294,12 @@ func (a *Agent) Get(id string) (Download, error) {
 	}
 	return a.snapshot(d), nil
 }
+
+// RateLimit returns the bound of the bytes a second over all downloads; 0: none.
+func (a *Agent) RateLimit() (bytesPerSecond int64) { return a.engine.RateLimit() }
+
+// SetRateLimit changes it, until the agent ends.
+func (a *Agent) SetRateLimit(bytesPerSecond int64) { a.engine.SetRateLimit(bytesPerSecond) }
 
 // ByName returns the download that has this name in the mount.
 func (a *Agent) ByName(name string) (Download, bool) {

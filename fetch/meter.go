@@ -19,9 +19,14 @@ func uptime() int64 { return int64(time.Since(started) / time.Second) }
 // zero value is ready; it is safe for concurrent use.
 type meter struct {
 	mu      sync.Mutex
-	first   int64            // second in which bytes began to arrive, after a pause
-	buckets [meterSpan]int64 // bytes by second, modulo their number
-	seconds [meterSpan]int64 // which second, plus one, a bucket is of
+	first   int64              // second in which bytes began to arrive, after a pause
+	buckets *[meterSpan]bucket // by second, modulo their number; nil: nothing has arrived
+}
+
+// bucket is what has arrived in one second.
+type bucket struct {
+	bytes  int64
+	second int64 // plus one
 }
 
 // add counts n bytes that have arrived, or, negative, that were thrown away.
@@ -30,13 +35,17 @@ func (m *meter) add(n int64) {
 	i := sec % meterSpan
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.buckets == nil {
+		m.buckets = new([meterSpan]bucket)
+	}
 	if m.sum(sec) == 0 {
 		m.first = sec
 	}
-	if m.seconds[i] != sec+1 {
-		m.seconds[i], m.buckets[i] = sec+1, 0
+	b := &m.buckets[i]
+	if b.second != sec+1 {
+		*b = bucket{second: sec + 1}
 	}
-	m.buckets[i] += n
+	b.bytes += n
 }
 
 // rate returns bytes per second over the last seconds.
@@ -48,10 +57,13 @@ func (m *meter) rate() int64 {
 }
 
 func (m *meter) sum(sec int64) int64 {
+	if m.buckets == nil {
+		return 0
+	}
 	var sum int64
-	for i, at := range m.seconds {
-		if at > sec+1-meterSpan {
-			sum += m.buckets[i]
+	for _, b := range m.buckets {
+		if b.second > sec+1-meterSpan {
+			sum += b.bytes
 		}
 	}
 	return sum

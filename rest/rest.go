@@ -36,6 +36,8 @@ type Agent interface {
 	PauseAll(ctx context.Context) (changed int, err error)
 	ResumeAll(ctx context.Context) (changed int, err error)
 	Delete(ctx context.Context, id string, removeFiles bool) error
+	RateLimit() (bytesPerSecond int64)
+	SetRateLimit(bytesPerSecond int64)
 }
 
 // Config says what New serves, and to whom.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ const (
 
 // memory is an agent that holds downloads and does nothing with them.
 type memory struct {
+	limit   atomic.Int64
 	mu      sync.Mutex
 	all     []fetch.Download
 	files   int
@@ -108,6 +110,8 @@ func (m *memory) Resume(_ context.Context, id string, _ masv.Secret) (fetch.Down
 }
 
 func (m *memory) PauseAll(context.Context) (int, error)  { return 3, nil }
+func (m *memory) RateLimit() int64                       { return m.limit.Load() }
+func (m *memory) SetRateLimit(n int64)                   { m.limit.Store(n) }
 func (m *memory) ResumeAll(context.Context) (int, error) { return 0, errors.New("disk on fire") }
 
 func (m *memory) Delete(_ context.Context, id string, remove bool) error {
@@ -215,12 +219,17 @@ func TestEveryCallAnswersAsTheContractSays(t *testing.T) {
 		{"an identifier that is none", "GET", "/x", "", nil, 404, `"code":"not_found"`},
 		{"all where it makes no sense", "DELETE", "/all", "", nil, 404, `"code":"not_found"`},
 		{"another path", "GET", "/" + id + "/more", "", nil, 404, `"code":"not_found"`},
+		{"the settings", "GET", "/settings", "", nil, 200, `{"download_rate_limit":0}`},
+		{"a new rate limit", "PATCH", "/settings", `{"download_rate_limit": 1000000}`, []string{typ, js}, 200, `{"download_rate_limit":1000000}`},
+		{"a rate limit that is none", "PATCH", "/settings", `{"download_rate_limit": -1}`, []string{typ, js}, 400, `"field":"download_rate_limit"`},
+		{"a rate limit in words", "PATCH", "/settings", `{"download_rate_limit": "fast"}`, []string{typ, js}, 400, `"field":"download_rate_limit"`},
+		{"an unknown setting", "PATCH", "/settings", `{"speed": 1}`, []string{typ, js}, 400, `"field":"speed"`},
 		{"a delete with files", "DELETE", "/" + id, `{"remove_files": true}`, []string{typ, js}, 204, ""},
 		{"a second delete", "DELETE", "/" + id, "", nil, 404, `"code":"not_found"`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			status, h, body := call(t, test.method, base+test.path, test.body, test.header...)
+			status, h, body := call(t, test.method, strings.Replace(base+test.path, "/downloads/settings", "/settings", 1), test.body, test.header...)
 			if status != test.status || !strings.Contains(body, test.holds) {
 				t.Errorf("answers %d: %s", status, body)
 			}

@@ -63,6 +63,8 @@ func (s *server) routes() *httprouter.Router {
 		{method: http.MethodPost, path: "/downloads/:id/pause", handle: s.pause, all: s.pauseAll},
 		{method: http.MethodPost, path: "/downloads/:id/resume", handle: s.resume, all: s.resumeAll},
 		{method: http.MethodDelete, path: "/downloads/:id", handle: s.remove},
+		{method: http.MethodGet, path: "/settings", handle: s.settings},
+		{method: http.MethodPatch, path: "/settings", handle: s.set, body: true},
 	} {
 		router.Handle(r.method, api.Prefix+r.path, s.serve(r))
 		if r.method == http.MethodGet {

@@ -74,6 +74,17 @@ func (s *Store) Downloads(ctx context.Context) ([]Download, error) {
 		file_ids, no_package_folder, refuse_quarantine, publish, uid, gid, priority, created_at,
 		updated_at, completed_at, ` + totalColumns + ` FROM downloads ORDER BY seq`
 	var all []Download
+	// Most rows say the same in most of their text; ten thousand stay in memory.
+	texts := make(map[string]string)
+	share := func(fields ...*string) {
+		for _, f := range fields {
+			if text, ok := texts[*f]; ok {
+				*f = text
+			} else {
+				texts[*f] = *f
+			}
+		}
+	}
 	err := s.read(ctx, "read downloads", query, nil, func(row scanner) error {
 		var d Download
 		var secret, password, token string
@@ -93,6 +104,12 @@ func (s *Store) Downloads(ctx context.Context) ([]Download, error) {
 		if fileIDs != nil {
 			if err := json.Unmarshal(fileIDs, &d.FileIDs); err != nil {
 				return fmt.Errorf("file identifiers of download %d: %w", d.Seq, err)
+			}
+		}
+		share(&d.State, &d.DstFolder, &d.SenderEmail, &d.Publish, &d.Code, &d.Message)
+		for _, f := range []*string{&d.NameKey, &d.PackageName, &d.Folder, &d.FinalFolder} {
+			if *f == d.Name {
+				*f = d.Name
 			}
 		}
 		all = append(all, d)

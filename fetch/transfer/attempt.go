@@ -100,18 +100,20 @@ func (e *Engine) receive(c *claim, resp *http.Response, a answer) error {
 
 	at, n := a.Start, 0 // buf[:n] is what begins at the offset at
 	var first time.Time // when buf[0] arrived
+	may := allowance{e: e}
 	for at < a.End {
 		room := int(min(int64(len(buf)), a.End-at))
-		c.listen()
-		m, err := resp.Body.Read(buf[n:min(room, n+e.portion())])
-		c.heard()
+		m, err := may.take(c.ctx, room-n)
+		if err == nil {
+			c.listen()
+			m, err = resp.Body.Read(buf[n : n+m])
+			c.heard()
+			may.spend(m)
+		}
 		if n == 0 {
 			first = time.Now()
 		}
 		n += m
-		if limited := e.throttle(c.ctx, m); limited != nil && err == nil {
-			err = limited
-		}
 		last := at+int64(n) == a.End
 		switch {
 		case err == io.EOF && last:

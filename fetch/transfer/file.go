@@ -29,8 +29,9 @@ type file struct {
 
 	url, stale string // stale is the one before
 	issue      int    // of url: the Source may give the same one again
-	worked     bool   // bytes have come from url, to a request made since it was issued
-	asking     bool   // the Source is being asked for one
+	issued     time.Time
+	worked     bool // bytes have come from url, to a request made since it was issued
+	asking     bool // the Source is being asked for one
 
 	trouble           // what went wrong lately
 	cuts    int       // how often connections were cut for their silence, since bytes came
@@ -136,7 +137,7 @@ func (f *file) ask(t try, stale string) {
 	f.asking = false
 	var note func()
 	if err == nil {
-		f.url, f.worked = url, false
+		f.url, f.worked, f.issued = url, false, time.Now()
 	} else {
 		note = f.judge(t, err)
 	}

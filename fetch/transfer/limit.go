@@ -6,31 +6,61 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// portion is how many bytes a connection should read at once: under a limit a
-// fraction of a second's worth, so that all of them flow and a new limit is
-// soon obeyed.
-func (e *Engine) portion() int {
-	if e.cfg.Limiter == nil {
-		return bufferSize
+// SetRateLimit bounds the bytes a second that all connections read together,
+// from now on; 0 is no bound.
+func (e *Engine) SetRateLimit(bytesPerSecond int64) {
+	limit := rate.Inf
+	if bytesPerSecond > 0 {
+		limit = rate.Limit(bytesPerSecond)
 	}
-	limit := e.cfg.Limiter.Limit()
-	if limit == rate.Inf || limit > 8*bufferSize {
-		return bufferSize
-	}
-	return max(1<<10, int(limit/8))
+	e.limiter.SetLimit(limit)
+	e.limiter.SetBurst(burst(limit))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dispatch()
 }
 
-// throttle waits until n more bytes were allowed.
-func (e *Engine) throttle(ctx context.Context, n int) error {
-	if e.cfg.Limiter == nil {
-		return nil
+// RateLimit returns the bound; 0: none.
+func (e *Engine) RateLimit() (bytesPerSecond int64) {
+	if limit := e.limiter.Limit(); limit != rate.Inf {
+		return int64(limit)
 	}
-	for n > 0 {
-		k := min(n, max(1, e.cfg.Limiter.Burst()))
-		if err := e.cfg.Limiter.WaitN(ctx, k); err != nil {
-			return err
-		}
-		n -= k
-	}
-	return nil
+	return 0
 }
+
+// burst is what may be read at once: so little that the limit holds over any
+// two seconds within a few percent.
+func burst(limit rate.Limit) int {
+	if limit == rate.Inf {
+		return bufferSize
+	}
+	return int(min(max(limit/32, 1<<10), 1<<30))
+}
+
+// allowance is what a connection has paid for, and not read yet.
+type allowance struct {
+	e    *Engine
+	left int
+}
+
+// take waits until something may be read, and returns how much, of so many
+// bytes that are wanted. It is paid for before it is read, else all connections
+// together would run ahead of the limit.
+func (a *allowance) take(ctx context.Context, want int) (int, error) {
+	limit := a.e.limiter.Limit()
+	if limit == rate.Inf {
+		return want, nil
+	}
+	if a.left == 0 {
+		part := min(want, burst(limit), bufferSize)
+		// A limit that is changed meanwhile may make the burst smaller.
+		if err := a.e.limiter.WaitN(ctx, min(part, max(1, a.e.limiter.Burst()))); err != nil && ctx.Err() != nil {
+			return 0, err
+		}
+		a.left = part
+	}
+	return min(want, a.left), nil
+}
+
+// spend says that n bytes were read.
+func (a *allowance) spend(n int) { a.left = max(0, a.left-n) }

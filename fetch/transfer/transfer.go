@@ -46,10 +46,9 @@ type Config struct {
 	// UserAgent is sent to the storage; empty: Go's own.
 	UserAgent string
 
-	// Limiter bounds the bytes a second that all connections read together;
-	// nil: no bound. Its limit must be above 0 and its burst at least 1; both
-	// may be changed at any time and are obeyed within seconds.
-	Limiter *rate.Limiter
+	// RateLimit bounds the bytes a second that all connections read together,
+	// until SetRateLimit changes it; 0: no bound.
+	RateLimit int64
 
 	// StallTimeout is how long a connection may stay without a byte, from the
 	// moment it is dialled; 30 s by default.
@@ -81,6 +80,7 @@ var ErrClosed = errors.New("the transfer engine is closed")
 type Engine struct {
 	cfg     Config
 	buffers sync.Pool // of *[bufferSize]byte
+	limiter *rate.Limiter
 	epoch   time.Time // what listening is counted from
 
 	mu      sync.Mutex // guards all below, and every field of a job, file or claim that is not said to be constant
@@ -120,7 +120,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{cfg: cfg, epoch: time.Now(), width: newWidth(cfg.Connections)}
+	e := &Engine{cfg: cfg, epoch: time.Now(), limiter: rate.NewLimiter(rate.Inf, 1), width: newWidth(cfg.Connections)}
 	e.buffers.New = func() any { return new([bufferSize]byte) }
 	e.wake = time.AfterFunc(time.Hour, func() {
 		e.mu.Lock()
@@ -130,6 +130,7 @@ func New(cfg Config) *Engine {
 	e.wake.Stop()
 	e.timer = time.AfterFunc(time.Hour, e.pulse)
 	e.timer.Stop()
+	e.SetRateLimit(cfg.RateLimit)
 	return e
 }
 

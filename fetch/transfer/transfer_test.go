@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 func TestFilesOfAllSizesArriveWhole(t *testing.T) {
@@ -208,6 +207,7 @@ func TestJobsOfHigherPriorityComeFirstAndEqualOnesShare(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStorage(t)
+			e := newEngine(t, Config{Connections: 1})
 			var mu sync.Mutex
 			var order strings.Builder
 			bothThere := make(chan struct{})
@@ -223,6 +223,12 @@ func TestJobsOfHigherPriorityComeFirstAndEqualOnesShare(t *testing.T) {
 				if first {
 					<-bothThere
 				}
+				// A request takes longer than what is prepared meanwhile.
+				waitFor(t, func() bool {
+					e.mu.Lock()
+					defer e.mu.Unlock()
+					return !slices.ContainsFunc(e.jobs, func(j *job) bool { return !j.ready(time.Now()) && !j.exhausted })
+				})
 				return false
 			})
 			a, b := newTape(t, s), newTape(t, s)
@@ -230,7 +236,6 @@ func TestJobsOfHigherPriorityComeFirstAndEqualOnesShare(t *testing.T) {
 				a.add(10+i, s.add(10+i, 100))
 				b.add(100+i, s.add(100+i, 100))
 			}
-			e := newEngine(t, Config{Connections: 1})
 			var runs sync.WaitGroup
 			runs.Go(func() { e.Run(t.Context(), Job{Supply: a, Priority: tt.priorities[0]}) })
 			waitFor(t, func() bool { return len(s.log()) == 1 })
@@ -251,13 +256,32 @@ func TestJobsOfHigherPriorityComeFirstAndEqualOnesShare(t *testing.T) {
 	}
 }
 
+// However many connections there are, and however small the files, together
+// they never read more than the limit allows.
+func TestTheLimitIsNotExceeded(t *testing.T) {
+	for _, size := range []int{1 << 20, 16 << 10} {
+		s := newStorage(t)
+		p := newTape(t, s)
+		for id := range int64(1<<20) / int64(size) {
+			p.add(id, s.add(id, size))
+		}
+		const limit = 1 << 20
+		begun := time.Now()
+		p.run(newEngine(t, Config{RateLimit: limit}))
+		p.verify()
+		if took, least := time.Since(begun), time.Duration(float64(1<<20-burst(limit))/limit*float64(time.Second)); took < least {
+			t.Errorf("files of %d bytes: %v, the limit allows %v", size, took, least)
+		}
+	}
+}
+
 func TestTheLimitCanBeChangedWhileBytesFlow(t *testing.T) {
 	s := newStorage(t)
 	p := newTape(t, s)
 	p.add(1, s.add(1, 8<<20))
-	limiter := rate.NewLimiter(64<<10, 16<<10)
-	p.onMoved = func(f *File, total int64) { limiter.SetLimit(rate.Inf) }
-	p.run(newEngine(t, Config{Connections: 4, Limiter: limiter}))
+	e := newEngine(t, Config{Connections: 4, RateLimit: 64 << 10})
+	p.onMoved = func(f *File, total int64) { e.SetRateLimit(0) }
+	p.run(e)
 	p.verify()
 }
 

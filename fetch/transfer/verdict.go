@@ -15,6 +15,10 @@ const (
 	changesToFail   = 5 // more are too many
 	failuresToRenew = 3 // in a row, then another URL may help
 	failuresToWarn  = 5 // in a row, then somebody may want to know
+
+	// urlFresh is how old a URL may be that is refused the first time it is
+	// used, and cannot have expired: MASV's live for minutes at least.
+	urlFresh = time.Minute
 )
 
 // trouble is what went wrong with a file since bytes last arrived.
@@ -64,10 +68,10 @@ func (f *file) judge(t try, err error) (note func()) {
 		if t.issue != f.issue {
 			return nil // another connection has seen to it
 		}
-		worked := f.worked
+		expired := f.worked || t.began.Sub(f.issued) > urlFresh
 		f.renew()
-		if worked {
-			return nil // it has expired
+		if expired {
+			return nil
 		}
 		if f.refusals++; f.refusals >= refusalsToFail {
 			f.fail(fmt.Errorf("%w: %w", ErrRefused, err))

@@ -70,10 +70,7 @@ func (w *width) measured(rate float64, at time.Time) bool {
 // allowed returns how many connections there may be just now, and why.
 func (e *Engine) allowed() (n int, why string) {
 	n, why = e.width.now, e.width.why
-	if e.cfg.Limiter == nil {
-		return n, why
-	}
-	if limit := e.cfg.Limiter.Limit(); limit != rate.Inf && limit < rate.Limit(n*perConnection) {
+	if limit := e.limiter.Limit(); limit != rate.Inf && limit < rate.Limit(n*perConnection) {
 		// Each job gets one, for its share.
 		return min(n, max(1, len(e.jobs), int(limit/perConnection))), "the rate limit needs no more"
 	}

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 func TestThereAreAsManyConnectionsAsBringMore(t *testing.T) {
@@ -55,10 +53,9 @@ func TestThereAreAsManyConnectionsAsBringMore(t *testing.T) {
 }
 
 func TestALimitTakesNoMoreConnectionsThanItNeeds(t *testing.T) {
-	l := rate.NewLimiter(rate.Inf, 1)
-	e := newEngine(t, Config{Limiter: l})
-	for limit, want := range map[rate.Limit]int{rate.Inf: 16, 100 << 20: 16, 1 << 20: 4, 100 << 10: 1, 1: 1} {
-		l.SetLimit(limit)
+	e := newEngine(t, Config{})
+	for limit, want := range map[int64]int{0: 16, 100 << 20: 16, 1 << 20: 4, 100 << 10: 1, 1: 1} {
+		e.SetRateLimit(limit)
 		if n, why := e.allowed(); n != want || why == "" {
 			t.Errorf("a limit of %v allows %d connections, because %q", limit, n, why)
 		}

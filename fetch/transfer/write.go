@@ -11,7 +11,7 @@ const (
 
 	// gatherFor bounds how long it gathers, so that bytes of a slow
 	// connection count soon.
-	gatherFor = 500 * time.Millisecond
+	gatherFor = 50 * time.Millisecond
 )
 
 // write is the one point that a file's bytes pass on their way to the disk.

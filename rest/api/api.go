@@ -106,6 +106,12 @@ type Changed struct {
 	Count int `json:"changed"`
 }
 
+// Settings are what can be changed while the agent runs. Those that a PATCH
+// leaves out stay as they are; the change lasts until the agent ends.
+type Settings struct {
+	DownloadRateLimit *int64 `json:"download_rate_limit"` // bytes per second over all downloads; 0: none
+}
+
 // Removal is the optional body of a DELETE.
 type Removal struct {
 	RemoveFiles bool `json:"remove_files"`
