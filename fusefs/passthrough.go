@@ -3,6 +3,7 @@ package fusefs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -147,7 +148,7 @@ func trialFile(folder string) (*os.File, error) {
 	if cerr != nil {
 		return nil, errors.Join(err, cerr)
 	}
-	if err := in.Remove(trialName); err != nil {
+	if err := in.Remove(trialName); err != nil && !errors.Is(err, fs.ErrNotExist) { // another trial may have been first
 		f.Close()
 		return nil, err
 	}

@@ -46,9 +46,11 @@ type file struct {
 	untold  int64      // bytes that arrived since the Supply was last told what is written
 	telling sync.Mutex // held while it is, so that no older word comes after a newer one
 
-	unsaved int64 // bytes that arrived since the last checkpoint
-	dirty   bool  // something has changed since then
-	savedAt time.Time
+	unsaved  int64         // bytes that arrived since the last checkpoint began
+	underway int64         // bytes that it is about
+	saving   chan struct{} // closed when the one that is under way has ended; nil: none is
+	dirty    bool          // something has changed since it began
+	savedAt  time.Time
 }
 
 // A claim is a range of a file that one connection is at. done and taken lie

@@ -232,6 +232,63 @@ func (c *checkingTape) Checkpoint(ctx context.Context, f *File, a Arrived) error
 	return c.tape.Checkpoint(ctx, f, a)
 }
 
+// slowSink is a disk that is slower than the line, behind a cache that takes
+// everything at once.
+type slowSink struct {
+	over chan struct{} // closed when more is at risk than may be
+
+	mu      sync.Mutex
+	written int64
+	saved   int64 // as the checkpoints say
+}
+
+func (s *slowSink) WriteAt(p []byte, _ int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written += int64(len(p))
+	if s.written-s.saved > 64*mib {
+		select {
+		case <-s.over:
+		default:
+			close(s.over)
+		}
+	}
+	return len(p), nil
+}
+
+func (s *slowSink) Sync() error {
+	select {
+	case <-s.over:
+	case <-time.After(100 * time.Millisecond): // a flush lasts
+	}
+	return nil
+}
+
+func (s *slowSink) Close() error { return nil }
+
+func TestALineThatIsFasterThanTheDiskPutsLittleAtRisk(t *testing.T) {
+	s := newStorage(t)
+	p := newTape(t, s)
+	sink := &slowSink{over: make(chan struct{})}
+	p.add(1, s.add(1, 200*mib)).Sink = sink
+	check := &checkingTape{tape: p, check: func(a Arrived) {
+		sink.mu.Lock()
+		defer sink.mu.Unlock()
+		sink.saved = a.Bytes()
+	}}
+	if err := newEngine(t, Config{}).Run(t.Context(), Job{Supply: check}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-sink.over:
+		t.Error("a power cut would have cost more than 64 MiB")
+	default:
+	}
+	if err, ok := p.done[1]; !ok || err != nil {
+		t.Errorf("done %v: %v", ok, err)
+	}
+}
+
 func TestACrashCostsLittle(t *testing.T) {
 	// The record of the last checkpoint is all that is left after SIGKILL.
 	const size = 64 * mib
