@@ -2,13 +2,13 @@ package dest
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"masvfs/fetch/dirent"
@@ -25,6 +25,11 @@ type Partial struct {
 	id   int64
 	size int64
 	file *os.File
+
+	cached  sync.Mutex // held for the length of a write through the page cache
+	opening sync.Once  // of direct
+	direct  *os.File   // file once more, for writes past the page cache; nil: there are none
+	refuses atomic.Bool
 
 	noted []byte // what was noted before it was opened
 
@@ -185,18 +190,6 @@ func (t *Tree) workPath(name string) string {
 // Size returns the size that the file will have, in bytes.
 func (p *Partial) Size() int64 { return p.size }
 
-// WriteAt writes within the file's size.
-func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
-	if off < 0 || int64(len(b)) > p.size-off {
-		return 0, fmt.Errorf("write %d bytes at %d of %d: %w", len(b), off, p.size, fs.ErrInvalid)
-	}
-	n, err := p.file.WriteAt(b, off)
-	if err != nil {
-		err = wrap("write partial file", p.path(), err)
-	}
-	return n, err
-}
-
 // ReadAt implements io.ReaderAt.
 func (p *Partial) ReadAt(b []byte, off int64) (int, error) { return p.file.ReadAt(b, off) }
 
@@ -259,7 +252,7 @@ func (p *Partial) Close() error {
 	if p.note != nil {
 		p.note.Close()
 	}
-	return p.file.Close()
+	return p.closeFiles()
 }
 
 // drop closes the partial file and removes it: its bytes cannot be trusted.

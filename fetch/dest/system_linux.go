@@ -1,6 +1,7 @@
 package dest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,7 +26,12 @@ func traitsOf(f *os.File) (traits, error) {
 	}
 	// The type is signed on some architectures and not on others.
 	switch uint32(st.Type) {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+	case unix.EXT4_SUPER_MAGIC:
+		// Before 6.3 direct writes to room that is reserved wait for each other.
+		return traits{flushAll: syncfsTells(), allocate: true, direct: kernelIs(6, 3) && !seeks(f), owners: true, local: true}, nil
+	case unix.XFS_SUPER_MAGIC:
+		return traits{flushAll: syncfsTells(), allocate: true, direct: !seeks(f), owners: true, local: true}, nil
+	case unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC:
 		return traits{flushAll: syncfsTells(), allocate: true, owners: true, local: true}, nil
 	case unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC:
 		return traits{dense: true}, nil
@@ -103,16 +109,56 @@ func statfs(f *os.File) (st unix.Statfs_t, err error) {
 	return st, err
 }
 
+// openDirect opens f again by its descriptor: at its name something else may
+// be by now.
+func openDirect(f *os.File) (direct *os.File, err error) {
+	err = dirent.WithFD(f, func(fd int) error {
+		direct, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_WRONLY|unix.O_DIRECT, 0)
+		return err
+	})
+	return direct, err
+}
+
+// seeks reports whether f is on a disk with heads that move, for which the
+// kernel's page cache puts writes in order. Where that is not known it is taken
+// to be so. Virtual disks mostly say that they turn, and mostly do not.
+func seeks(f *os.File) bool {
+	var st unix.Stat_t
+	if err := dirent.WithFD(f, func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
+		return true
+	}
+	device, err := filepath.EvalSymlinks(fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
+	if err != nil {
+		return true
+	}
+	if strings.Contains(device, "/virtio") {
+		return false
+	}
+	turns, err := os.ReadFile(filepath.Join(device, "queue/rotational"))
+	if err != nil { // a partition has no queue of its own
+		turns, err = os.ReadFile(filepath.Join(filepath.Dir(device), "queue/rotational"))
+	}
+	return err != nil || strings.TrimSpace(string(turns)) != "0"
+}
+
 // syncfsTells reports whether the kernel tells of write errors in syncfs, as
 // it does since Linux 5.8 (syncfs(2)). Before, only fsync and fdatasync do.
-var syncfsTells = sync.OnceValue(func() bool {
+func syncfsTells() bool { return kernelIs(5, 8) }
+
+// kernelIs reports whether the kernel is of that version or a later one.
+func kernelIs(major, minor int) bool {
+	is := kernel()
+	return is[0] > major || is[0] == major && is[1] >= minor
+}
+
+var kernel = sync.OnceValue(func() (version [2]int) {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
-		return false
+		return version
 	}
 	major, rest, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), ".")
 	minor, _, _ := strings.Cut(rest, ".")
-	a, _ := strconv.Atoi(major)
-	b, _ := strconv.Atoi(minor)
-	return a > 5 || a == 5 && b >= 8
+	version[0], _ = strconv.Atoi(major)
+	version[1], _ = strconv.Atoi(minor)
+	return version
 })

@@ -16,6 +16,8 @@ import (
 func flushAll(*os.File) error        { return syscall.ENOTSUP }
 func allocate(*os.File, int64) error { return syscall.ENOTSUP }
 
+func openDirect(*os.File) (*os.File, error) { return nil, syscall.ENOTSUP }
+
 func openBelow(string, string, string) *os.File { return nil }
 
 func mountID(*os.File) string { return "" }

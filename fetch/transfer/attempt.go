@@ -95,13 +95,14 @@ func (f *file) untouched() bool {
 // receive writes the body of an answer until the claim has what it needs, or
 // the body ends. What arrived before an error is written.
 func (e *Engine) receive(c *claim, resp *http.Response, a answer) error {
-	buf := e.buffers.Get().(*[bufferSize]byte)
-	defer e.buffers.Put(buf)
+	whole := e.buffers.Get().(*[bufferSize]byte)
+	defer e.buffers.Put(whole)
 
 	at, n := a.Start, 0 // buf[:n] is what begins at the offset at
 	var first time.Time // when buf[0] arrived
 	may := allowance{e: e}
 	for at < a.End {
+		buf := whole[at%pageSize:]
 		room := int(min(int64(len(buf)), a.End-at))
 		m, err := may.take(c.ctx, room-n)
 		if err == nil {

@@ -12,8 +12,7 @@ import (
 // A file is a File that is open.
 type file struct {
 	*File
-	job     *job
-	writing sync.Mutex // held for the length of a WriteAt
+	job *job
 
 	// The rest is guarded by engine.mu.
 

@@ -76,8 +76,8 @@ type Source interface {
 }
 
 // A Sink takes the bytes of a file. Any error of WriteAt or Sync stops the
-// job. WriteAt is called from several goroutines, one after the other, and Sync
-// while it is.
+// job. WriteAt is called from several goroutines at once, for other bytes each,
+// and Sync meanwhile.
 type Sink interface {
 	io.WriterAt
 	Sync() error // returns when all that was written before is on stable storage

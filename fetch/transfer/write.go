@@ -11,17 +11,16 @@ const (
 
 	// gatherFor bounds how long it gathers, so that bytes of a slow
 	// connection count soon.
-	gatherFor = 50 * time.Millisecond
+	gatherFor = 200 * time.Millisecond
+
+	// pageSize is what bytes are aligned to in memory as they are in the file,
+	// so that a Sink may write them past the page cache.
+	pageSize = 4 << 10
 )
 
 // write is the one point that a file's bytes pass on their way to the disk.
-// Connections take turns: in the kernel they would wait for the same inode
-// lock, and burn processor time while they do.
 func (f *file) write(off int64, p []byte) error {
-	f.writing.Lock()
-	_, err := f.Sink.WriteAt(p, off)
-	f.writing.Unlock()
-	if err != nil {
+	if _, err := f.Sink.WriteAt(p, off); err != nil {
 		return Abort(fmt.Errorf("write %d bytes at %d: %w", len(p), off, err))
 	}
 	return nil
