@@ -31,6 +31,7 @@ func (e *Engine) attempt(c *claim) error {
 	e.mu.Unlock()
 	a, err := read(resp, want, c.file.Size)
 	if err != nil {
+		c.listen() // the rest of a refusal may not come either
 		drain(resp)
 		return err
 	}

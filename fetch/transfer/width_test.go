@@ -117,6 +117,27 @@ func TestAStorageThatIsSlowToBeginGetsItsTime(t *testing.T) {
 	}
 }
 
+func TestARefusalThatIsNeverToldWholeHoldsNoConnection(t *testing.T) {
+	s := newStorage(t)
+	p := newTape(t, s)
+	p.add(1, s.add(1, 1000))
+	forever := make(chan struct{})
+	t.Cleanup(func() { close(forever) }) // before the server's end
+	var n atomic.Int64
+	s.misbehave(func(w http.ResponseWriter, r *http.Request, o *object) bool {
+		if n.Add(1) > 1 {
+			return false
+		}
+		w.Header().Set("Content-Length", "100")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.(http.Flusher).Flush()
+		<-forever
+		return true
+	})
+	p.run(newEngine(t, Config{Connections: 1, StallTimeout: 100 * time.Millisecond}))
+	p.verify()
+}
+
 func TestASmallJobDoesNotWaitForTheRangesOfALargeOne(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
