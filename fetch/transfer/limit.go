@@ -2,31 +2,38 @@ package transfer
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/time/rate"
 )
 
+// A limit bounds the bytes a second that all connections read together, until
+// another one takes its place.
+type limit struct {
+	*rate.Limiter
+	bytes int64         // a second; 0: no bound
+	over  chan struct{} // closed when another one has taken its place
+}
+
+func newLimit(bytesPerSecond int64) *limit {
+	r := rate.Inf
+	if bytesPerSecond > 0 {
+		r = rate.Limit(bytesPerSecond)
+	}
+	return &limit{Limiter: rate.NewLimiter(r, burst(r)), bytes: max(0, bytesPerSecond), over: make(chan struct{})}
+}
+
 // SetRateLimit bounds the bytes a second that all connections read together,
 // from now on; 0 is no bound.
 func (e *Engine) SetRateLimit(bytesPerSecond int64) {
-	limit := rate.Inf
-	if bytesPerSecond > 0 {
-		limit = rate.Limit(bytesPerSecond)
-	}
-	e.limiter.SetLimit(limit)
-	e.limiter.SetBurst(burst(limit))
+	close(e.limit.Swap(newLimit(bytesPerSecond)).over)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dispatch()
 }
 
 // RateLimit returns the bound; 0: none.
-func (e *Engine) RateLimit() (bytesPerSecond int64) {
-	if limit := e.limiter.Limit(); limit != rate.Inf {
-		return int64(limit)
-	}
-	return 0
-}
+func (e *Engine) RateLimit() (bytesPerSecond int64) { return e.limit.Load().bytes }
 
 // burst is what may be read at once: so little that the limit holds over any
 // two seconds within a few percent.
@@ -47,19 +54,28 @@ type allowance struct {
 // bytes that are wanted. It is paid for before it is read, else all connections
 // together would run ahead of the limit.
 func (a *allowance) take(ctx context.Context, want int) (int, error) {
-	limit := a.e.limiter.Limit()
-	if limit == rate.Inf {
-		return want, nil
-	}
-	if a.left == 0 {
-		part := min(want, burst(limit), bufferSize)
-		// A limit that is changed meanwhile may make the burst smaller.
-		if err := a.e.limiter.WaitN(ctx, min(part, max(1, a.e.limiter.Burst()))); err != nil && ctx.Err() != nil {
-			return 0, err
+	for {
+		l := a.e.limit.Load()
+		if l.bytes == 0 {
+			return want, nil
 		}
-		a.left = part
+		if a.left > 0 {
+			return min(want, a.left), nil
+		}
+		part := min(want, l.Burst(), bufferSize)
+		paid := l.ReserveN(time.Now(), part)
+		due := time.NewTimer(paid.Delay())
+		select {
+		case <-due.C:
+			a.left = part
+		case <-l.over: // what a low limit has put off for hours, another one may not
+		case <-ctx.Done():
+			due.Stop()
+			paid.Cancel()
+			return 0, context.Cause(ctx)
+		}
+		due.Stop()
 	}
-	return min(want, a.left), nil
 }
 
 // spend says that n bytes were read.

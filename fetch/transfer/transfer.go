@@ -26,9 +26,8 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Config says how an Engine works. The zero value of every field means its
@@ -80,7 +79,7 @@ var ErrClosed = errors.New("the transfer engine is closed")
 type Engine struct {
 	cfg     Config
 	buffers sync.Pool // of *[bufferSize]byte
-	limiter *rate.Limiter
+	limit   atomic.Pointer[limit]
 	epoch   time.Time // what listening is counted from
 
 	mu      sync.Mutex // guards all below, and every field of a job, file or claim that is not said to be constant
@@ -120,7 +119,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{cfg: cfg, epoch: time.Now(), limiter: rate.NewLimiter(rate.Inf, 1), width: newWidth(cfg.Connections)}
+	e := &Engine{cfg: cfg, epoch: time.Now(), width: newWidth(cfg.Connections)}
 	e.buffers.New = func() any { return new([bufferSize]byte) }
 	e.wake = time.AfterFunc(time.Hour, func() {
 		e.mu.Lock()
@@ -130,7 +129,7 @@ func New(cfg Config) *Engine {
 	e.wake.Stop()
 	e.timer = time.AfterFunc(time.Hour, e.pulse)
 	e.timer.Stop()
-	e.SetRateLimit(cfg.RateLimit)
+	e.limit.Store(newLimit(cfg.RateLimit))
 	return e
 }
 

@@ -285,6 +285,24 @@ func TestTheLimitCanBeChangedWhileBytesFlow(t *testing.T) {
 	p.verify()
 }
 
+func TestALimitThatIsLiftedHoldsUpNobody(t *testing.T) {
+	s := newStorage(t)
+	p := newTape(t, s)
+	p.add(1, s.add(1, 1<<20))
+	e := newEngine(t, Config{RateLimit: 1})
+	late := time.AfterFunc(20*time.Second, e.Close)
+	defer late.Stop()
+	ended := make(chan error)
+	go func() { ended <- e.Run(t.Context(), Job{Supply: p}) }()
+	// Somebody waits for what comes in a quarter of an hour.
+	waitFor(t, func() bool { return e.limit.Load().Tokens() < 0 })
+	e.SetRateLimit(0)
+	if err := <-ended; err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	p.verify()
+}
+
 func TestCloseEndsEveryRunAndRefusesNewOnes(t *testing.T) {
 	s := newStorage(t)
 	p := newTape(t, s)

@@ -1,10 +1,6 @@
 package transfer
 
-import (
-	"time"
-
-	"golang.org/x/time/rate"
-)
+import "time"
 
 // width decides how many connections are worth it. More of them help where
 // each is slow by itself: capped, far away, or losing packets. Where the line,
@@ -70,7 +66,7 @@ func (w *width) measured(rate float64, at time.Time) bool {
 // allowed returns how many connections there may be just now, and why.
 func (e *Engine) allowed() (n int, why string) {
 	n, why = e.width.now, e.width.why
-	if limit := e.limiter.Limit(); limit != rate.Inf && limit < rate.Limit(n*perConnection) {
+	if limit := e.RateLimit(); limit > 0 && limit < int64(n*perConnection) {
 		// Each job gets one, for its share.
 		return min(n, max(1, len(e.jobs), int(limit/perConnection))), "the rate limit needs no more"
 	}
