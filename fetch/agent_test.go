@@ -343,6 +343,29 @@ func TestATokenThatNoLongerWorksIsRenewedOnce(t *testing.T) {
 	}
 }
 
+func TestATokenThatListingAndFilesNeedIsRenewedOnce(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range 800 {
+		names = append(names, fmt.Sprintf("%04d", i))
+	}
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Both", Files: small(names...)})
+	w.cloud.Fault(masvtest.First(
+		masvtest.On(masvtest.CallListing, masvtest.StallAfter(75<<10, nil)),
+		masvtest.On(masvtest.CallStorage, masvtest.Stall()),
+	))
+	id := w.add(w.request(link)).ID
+	w.until("files", func() bool { return len(w.files(id)) > 0 })
+	w.end()
+	w.cloud.RevokeTokens(link)
+	w.cloud.Fault(masvtest.On(masvtest.CallLink, masvtest.Delay(100*time.Millisecond)))
+	w.start()
+	w.reach(id, Complete)
+	if n := w.cloud.LinkStats(link).Calls; n != 2 {
+		t.Errorf("the link was called %d times", n)
+	}
+}
+
 func TestADisabledLinkDoesNotEndWhatHasBegun(t *testing.T) {
 	w := newWorld(t)
 	link := w.cloud.AddPackage(masvtest.Package{Name: "Begun", Files: []masvtest.File{{Name: "a", Size: 8 << 20}}})

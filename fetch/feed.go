@@ -16,12 +16,11 @@ import (
 // listing, and takes them when their bytes are there; it is the transfer's
 // Supply.
 type feed struct {
-	agent  *Agent
-	d      *download
-	tree   *dest.Tree
-	list   *listing
-	access *access
-	abort  context.CancelCauseFunc // ends the run
+	agent *Agent
+	d     *download
+	tree  *dest.Tree
+	list  *listing
+	abort context.CancelCauseFunc // ends the run
 
 	// Next is never called by two at a time, and alone uses these.
 	ahead    []store.Entry
@@ -33,7 +32,7 @@ type feed struct {
 }
 
 func newFeed(a *Agent, d *download, tree *dest.Tree, list *listing, abort context.CancelCauseFunc) *feed {
-	return &feed{agent: a, d: d, tree: tree, list: list, access: &access{agent: a, d: d}, abort: abort, open: make(map[int64]*dest.Piece)}
+	return &feed{agent: a, d: d, tree: tree, list: list, abort: abort, open: make(map[int64]*dest.Piece)}
 }
 
 // Next implements transfer.Supply.
@@ -128,7 +127,7 @@ func (f *feed) begin(ctx context.Context, e store.Entry, piece *dest.Piece) (*tr
 	file := &transfer.File{
 		ID:     e.ID,
 		Size:   e.Size,
-		Source: source{f.access, e.FileID},
+		Source: source{f.list.access, e.FileID},
 		Sink:   partial,
 	}
 	p, ok := f.partials[e.ID]

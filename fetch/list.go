@@ -18,8 +18,9 @@ const firstBatch, listBatch = 32, 2000
 
 // A listing is how far the recording of a package's files has come in one run.
 type listing struct {
-	ended chan struct{} // closed when it is over
-	err   error         // how, then
+	access *access       // the files' too, or both would renew the same token
+	ended  chan struct{} // closed when it is over
+	err    error         // how, then
 
 	mu    sync.Mutex
 	grown chan struct{} // closed and replaced when more is recorded
@@ -28,7 +29,7 @@ type listing struct {
 // listing begins to record the package's files, unless that is done, and
 // returns how to end that.
 func (a *Agent) listing(ctx context.Context, d *download) (l *listing, end func()) {
-	l = &listing{ended: make(chan struct{}), grown: make(chan struct{})}
+	l = &listing{access: &access{agent: a, d: d}, ended: make(chan struct{}), grown: make(chan struct{})}
 	if a.row(d).Listed {
 		close(l.ended)
 		return l, func() {}
@@ -86,10 +87,9 @@ func decides(row store.Download) bool { return row.FileIDs != nil || row.RefuseQ
 // list records the package's files. A listing that is cut off is asked for
 // again; what was recorded of it stays.
 func (a *Agent) list(ctx context.Context, d *download, l *listing) error {
-	x := &access{agent: a, d: d}
 	var missing map[string]bool
 	err := a.persist(ctx, d, "listing", func() error {
-		return x.with(ctx, func(packageID string, token masv.Secret) (err error) {
+		return l.access.with(ctx, func(packageID string, token masv.Secret) (err error) {
 			missing, err = a.record(ctx, d, l, packageID, token)
 			return err
 		})
