@@ -366,6 +366,18 @@ func TestATokenThatListingAndFilesNeedIsRenewedOnce(t *testing.T) {
 	}
 }
 
+func TestAPackageSizeThatCountsMoreThanThereIsToFetchRefusesNothing(t *testing.T) {
+	w := newWorld(t)
+	link := w.cloud.AddPackage(masvtest.Package{Name: "Much", Size: 1 << 60, Files: small("a", "b")})
+	w.reach(w.add(w.request(link)).ID, Complete)
+
+	link = w.cloud.AddPackage(masvtest.Package{Name: "More", Size: 1 << 60, Files: append(small("a"), masvtest.File{Name: "b", Size: 1 << 60})})
+	id := w.add(w.request(link)).ID
+	if d := w.reach(id, Failed); d.Problem.Code != CodeNoSpace || d.FilesDone > 0 || d.Path != "" {
+		t.Errorf("got %+v, %+v", d, d.Problem)
+	}
+}
+
 func TestADisabledLinkDoesNotEndWhatHasBegun(t *testing.T) {
 	w := newWorld(t)
 	link := w.cloud.AddPackage(masvtest.Package{Name: "Begun", Files: []masvtest.File{{Name: "a", Size: 8 << 20}}})

@@ -68,6 +68,12 @@ func noSpace(folder string, need, free, reserve int64) error {
 		folder, humanize.IBytes(uint64(max(0, free))), humanize.IBytes(uint64(max(0, reserve))), humanize.IBytes(uint64(max(0, need))))
 }
 
+// lacksSpace reports whether err is what noSpace says.
+func lacksSpace(err error) bool {
+	var s *stopError
+	return errors.As(err, &s) && s.problem.Code == CodeNoSpace
+}
+
 // problemOf says to people why a run ended with err. It returns nil when the
 // run was merely stopped.
 func problemOf(err error, dst string) *Problem {

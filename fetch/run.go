@@ -73,6 +73,13 @@ func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
 		}
 	}
 	tree, err := a.openTree(d)
+	if lacksSpace(err) {
+		// The package's size may count what is not fetched: the listing knows.
+		if err := listing.wait(ctx); err != nil {
+			return err
+		}
+		tree, err = a.openTree(d)
+	}
 	if err != nil {
 		return err
 	}
