@@ -33,14 +33,14 @@ func (f *file) saveIfDue(now time.Time) {
 // line waits.
 const mostUnsaved = 48 << 20
 
-// awaitSaved waits while too much of the file is not saved, unless the
-// connection is to end. It is not taken for a silent one meanwhile, since it
-// does not wait for bytes.
-func (c *claim) awaitSaved() {
+// awaitSaved waits while too much of the file is not saved. If the connection
+// is to end meanwhile, it gives the reason. It is not taken for a silent one,
+// since it does not wait for bytes.
+func (c *claim) awaitSaved() error {
 	f, e := c.file, c.file.job.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for f.saving != nil && f.underway+f.unsaved >= mostUnsaved && c.ctx.Err() == nil {
+	for f.saving != nil && f.underway+f.unsaved >= mostUnsaved {
 		saved := f.saving
 		e.mu.Unlock()
 		select {
@@ -48,7 +48,11 @@ func (c *claim) awaitSaved() {
 		case <-c.ctx.Done():
 		}
 		e.mu.Lock()
+		if c.ctx.Err() != nil {
+			return context.Cause(c.ctx)
+		}
 	}
+	return nil
 }
 
 // tellEvery is after how many more bytes of a file the Supply is told what is

@@ -289,6 +289,61 @@ func TestALineThatIsFasterThanTheDiskPutsLittleAtRisk(t *testing.T) {
 	}
 }
 
+func TestConnectionsThatAreTakenAwayPutNothingMoreAtRisk(t *testing.T) {
+	s := newStorage(t)
+	large, small := newTape(t, s), newTape(t, s)
+	release := make(chan struct{})
+	sink := &stuckSink{slowSink{over: make(chan struct{})}, release}
+	large.add(1, s.add(1, 128*mib)).Sink = sink
+	for id := range int64(400) {
+		small.add(100+id, s.add(100+id, 1000))
+	}
+	e := newEngine(t, Config{Connections: 3})
+	// Every small file comes when all connections wait for the large one's flush.
+	gate := func() {
+		waitFor(t, func() bool {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			f := e.jobs[slices.IndexFunc(e.jobs, func(j *job) bool { return j.Supply == large })].files[0]
+			waits := func(c *claim) bool { return c.listening.Load() == 0 && c.ctx.Err() == nil }
+			return len(f.claims) == 3 && f.underway+f.unsaved >= mostUnsaved && !slices.ContainsFunc(f.claims, func(c *claim) bool { return !waits(c) })
+		})
+	}
+	var runs sync.WaitGroup
+	defer runs.Wait()
+	runs.Go(func() { e.Run(t.Context(), Job{Supply: large}) })
+	waitFor(t, func() bool { return len(s.log()) > 0 })
+	err := e.Run(t.Context(), Job{Supply: &gatedTape{small, gate}})
+	select {
+	case <-sink.over:
+		t.Error("a power cut would have cost more than 64 MiB")
+	default:
+	}
+	close(release)
+	if err != nil {
+		t.Errorf("the small job: %v", err)
+	}
+}
+
+// gatedTape gives a file out when the gate opens.
+type gatedTape struct {
+	*tape
+	gate func()
+}
+
+func (g *gatedTape) Next(ctx context.Context) (*File, error) {
+	g.gate()
+	return g.tape.Next(ctx)
+}
+
+// stuckSink is a disk whose flush does not end before release.
+type stuckSink struct {
+	slowSink
+	release chan struct{}
+}
+
+func (s *stuckSink) Sync() error { <-s.release; return nil }
+
 func TestACrashCostsLittle(t *testing.T) {
 	// The record of the last checkpoint is all that is left after SIGKILL.
 	const size = 64 * mib

@@ -31,7 +31,9 @@ func (f *file) write(off int64, p []byte) error {
 // that the claim needs.
 func (c *claim) put(at int64, p []byte) (more bool, err error) {
 	f, e := c.file, c.file.job.engine
-	c.awaitSaved()
+	if err := c.awaitSaved(); err != nil {
+		return false, err
+	}
 
 	e.mu.Lock()
 	if c.dropped {
