@@ -31,7 +31,7 @@ func (a *Agent) mend() {
 		}
 		a.mu.Unlock()
 		for _, d := range deleting {
-			a.finishDelete(d)
+			a.goDo(func() { a.finishDelete(d) }) // its disk may not answer
 		}
 		for _, d := range due {
 			if err := a.retry(d); err != nil {
