@@ -126,6 +126,11 @@ func (d *day) ship() *shipment {
 	i := len(d.shipments)
 	d.addShipment(i)
 	p := d.shipments[i]
+	for j := range d.rand.IntN(50) {
+		f := masvtest.File{Name: fmt.Sprint("frame ", j), Path: "frames", Size: d.rand.Int64N(20_000), LastModified: time.Date(2024, 1, 1, 0, 0, j, 0, time.UTC)}
+		p.Files = append(p.Files, f)
+	}
+	d.cloud.Update(p.link, func(q *masvtest.Package) { q.Files = p.Files })
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.place[p.link.ID] = i
@@ -168,7 +173,7 @@ func (d *day) run() {
 	defer watching.Wait()
 	defer cancel()
 	for n := range hours {
-		if len(d.shipments) < 12 && d.rand.IntN(3) > 0 {
+		for range d.rand.IntN(4) {
 			d.ship().dropped = false
 		}
 		d.pass(ctx, uint64(n))
@@ -185,9 +190,9 @@ func (d *day) run() {
 
 // pass lets an hour pass: one to three things go wrong in it, all at once.
 func (d *day) pass(ctx context.Context, n uint64) {
-	h := &hour{n: n, chance: 0.2 + 0.6*d.rand.Float64()}
+	h := &hour{n: n, chance: 0.1 + 0.5*d.rand.Float64()}
 	var mend []func()
-	happenings := []func(*hour) func(){d.cloudFails, d.cloudFails, d.storageFails, d.storageFails, d.lineFails, d.diskFails, d.diskFails, d.rightsEnd, d.machineFails}
+	happenings := []func(*hour) func(){d.cloudFails, d.cloudFails, d.cloudFails, d.storageFails, d.storageFails, d.storageFails, d.lineFails, d.diskFails, d.diskFails, d.rightsEnd, d.machineFails}
 	d.rand.Shuffle(len(happenings), func(i, j int) { happenings[i], happenings[j] = happenings[j], happenings[i] })
 	for _, happens := range happenings[:1+d.rand.IntN(3)] {
 		mend = append(mend, happens(h))
@@ -197,16 +202,14 @@ func (d *day) pass(ctx context.Context, n uint64) {
 	for first := true; first || time.Now().Before(end); first = false {
 		d.post(ctx)
 		d.listen(ctx)
-		time.Sleep(20 * time.Millisecond) // time is what passes
+		d.ask(ctx, "POST", "/downloads/all/resume", "", nil)
+		time.Sleep(100 * time.Millisecond) // time is what passes
 	}
 	d.hour.Store(nil)
 	for _, f := range mend {
 		f()
 	}
 	d.rise()
-	if d.rand.IntN(2) == 0 {
-		d.ask(ctx, "POST", "/downloads/all/resume", "", nil)
-	}
 }
 
 // count notes that something went wrong.
