@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"masvfs/fetch/dest"
 	"masvfs/fetch/store"
 )
 
@@ -25,40 +26,61 @@ func (a *Agent) mend() {
 			if d.row.Deleting {
 				deleting = append(deleting, d)
 			}
-			if d.row.State == string(Failed) && !d.row.RetryAt.IsZero() && !d.row.RetryAt.After(now) && !d.row.Deleting {
+			if d.row.State == string(Failed) && !d.row.RetryAt.IsZero() && !d.row.RetryAt.After(now) && !d.row.Deleting && !d.mending {
+				d.mending = true
 				due = append(due, d)
 			}
 		}
 		a.mu.Unlock()
 		for _, d := range deleting {
-			a.finishDelete(d)
+			a.deletion(d)
 		}
 		for _, d := range due {
-			if err := a.retry(d); err != nil {
-				a.log.Error("download cannot be tried again", "download", d.id, "error", err)
-			}
+			a.goDo(func() { a.retry(d) })
 		}
 	}
 }
 
-// retry tries a failed download again. One that waits for room is left alone until there is some.
-func (a *Agent) retry(d *download) error {
-	if !d.op.TryLock() {
-		return nil // somebody is at it just now
+// retry tries a failed download again. One that waits for room is left alone
+// until there is some, and one whose disk hangs until what waits for it has
+// ended.
+func (a *Agent) retry(d *download) {
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		d.mending = false
+	}()
+	a.mu.Lock()
+	row, r := d.row, d.run
+	a.mu.Unlock()
+	if r != nil && !r.over() {
+		return
 	}
+	if row.Code == string(CodeNoSpace) && row.PackageID != "" && !a.roomy(d, row.DstFolder) {
+		return
+	}
+	d.op.Lock()
 	defer d.op.Unlock()
-	row := a.row(d)
-	if row.State != string(Failed) || row.Deleting {
-		return nil
+	if row := a.row(d); row.State != string(Failed) || row.Deleting {
+		return
 	}
-	if row.Code == string(CodeNoSpace) && row.PackageID != "" {
-		tree, err := a.roomyTree(d)
-		if err != nil {
-			return nil
+	if err := a.resume(d, func(*store.Download) {}); err != nil {
+		a.log.Error("download cannot be tried again", "download", d.id, "error", err)
+	}
+}
+
+// roomy reports whether there is room for a download now.
+func (a *Agent) roomy(d *download, folder string) bool {
+	var err error
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		var tree *dest.Tree
+		if tree, err = a.roomyTree(d); err == nil {
+			tree.Close()
 		}
-		tree.Close()
-	}
-	return a.resume(d, func(*store.Download) {})
+	}()
+	return a.watch(a.ctx, folder, looked) == nil && err == nil
 }
 
 // retryAt says when a problem that time may mend is looked at again: for room

@@ -28,33 +28,7 @@ func (a *Agent) work(ctx context.Context, d *download, r *run) {
 	if p == nil {
 		return
 	}
-	a.mu.Lock()
-	d.tries++
-	tries := d.tries
-	a.mu.Unlock()
-	p.RetryAt = a.retryAt(p, tries)
-	a.log.Warn("download has a problem", "download", d.id, "error", err)
-	// A disk that is full may be full for the database too. As long as the
-	// state cannot be stored it is not told, and the run does not end.
-	for {
-		err := a.change(d, func(row *store.Download) error {
-			if row.State != string(Transferring) {
-				return errUnchanged
-			}
-			row.State = string(Failed)
-			row.Code, row.Message, row.Recoverable, row.RetryAt = string(p.Code), p.Message, p.Recoverable, p.RetryAt
-			return nil
-		})
-		if err == nil || err == errUnchanged {
-			return
-		}
-		a.log.Error("download's problem cannot be recorded; trying again", "download", d.id, "error", err)
-		select {
-		case <-time.After(a.cfg.MendInterval):
-		case <-ctx.Done():
-			return
-		}
-	}
+	a.fail(ctx, d, p, err)
 }
 
 func (a *Agent) steps(ctx context.Context, d *download, r *run) error {

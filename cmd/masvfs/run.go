@@ -119,6 +119,10 @@ func (s *settings) makeFolders() error {
 		}
 	}
 	for _, folder := range s.roots {
+		if s.away[folder] {
+			s.log.Warn("the disk of a destination does not answer; downloads to it wait until it does", "folder", folder)
+			continue
+		}
 		if err := dirent.MakeFolder(folder, 0o755); err != nil {
 			return err
 		}

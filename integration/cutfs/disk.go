@@ -89,9 +89,10 @@ type disk struct {
 	off    chan struct{} // closed when the power is off
 	frozen func()        // is called when the moment has come
 
-	mu      sync.Mutex // guards all that follows, and every node
-	dead    bool       // the power is off
-	stopped bool       // the moment has come: what changes anything waits for the cut
+	mu      sync.Mutex    // guards all that follows, and every node
+	dead    bool          // the power is off
+	hung    chan struct{} // closed when it answers again; nil: it answers
+	stopped bool          // the moment has come: what changes anything waits for the cut
 	nodes   map[uint64]*node
 	root    *node
 	last    uint64    // inode number given last
@@ -192,6 +193,25 @@ func (d *disk) do(k Kind, f func() syscall.Errno) syscall.Errno {
 		return syscall.EIO
 	}
 	return errno
+}
+
+// hangs waits while the file system answers nothing. Whoever is killed while it
+// waits is let go.
+func (d *disk) hangs(cancel <-chan struct{}) syscall.Errno {
+	d.mu.Lock()
+	hung := d.hung
+	d.mu.Unlock()
+	if hung == nil {
+		return 0
+	}
+	select {
+	case <-hung:
+		return 0
+	case <-cancel:
+		return syscall.EINTR
+	case <-d.off:
+		return syscall.EIO
+	}
 }
 
 // freeze stops the file system for the cut.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -21,7 +20,6 @@ const patience = 30 * time.Second
 type Remote struct {
 	t          testing.TB
 	mountpoint string
-	process    *os.Process
 	in         io.WriteCloser
 	answers    chan answer
 	ended      chan struct{}
@@ -54,10 +52,8 @@ func Start(t testing.TB, cmd *exec.Cmd, mountpoint string) *Remote {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r.process = cmd.Process
 	go r.listen(out, cmd)
 	t.Cleanup(func() {
-		r.Wake()
 		in.Close()
 		select {
 		case <-r.ended:
@@ -150,24 +146,11 @@ func (r *Remote) Fail(faults ...*Fault) { r.t.Helper(); r.order(order{Do: "fail"
 func (r *Remote) Lie(lies ...Lie) { r.t.Helper(); r.order(order{Do: "lie", Lies: lies}) }
 
 // Hang has the file system answer nothing any more, as a network's does whose
-// server is away: whoever asks it waits, and can be killed. It takes no orders
-// until Wake.
-func (r *Remote) Hang() { r.signal(syscall.SIGSTOP) }
+// server is away: whoever asks it waits, and can be killed.
+func (r *Remote) Hang() { r.t.Helper(); r.order(order{Do: "hang"}) }
 
 // Wake ends that. What was asked meanwhile is answered.
-func (r *Remote) Wake() { r.signal(syscall.SIGCONT) }
-
-func (r *Remote) signal(s syscall.Signal) {
-	r.t.Helper()
-	select {
-	case <-r.ended: // the process is gone, and its number may be another's
-		return
-	default:
-	}
-	if err := r.process.Signal(s); err != nil {
-		r.t.Errorf("the file system of the test: %v", err)
-	}
-}
+func (r *Remote) Wake() { r.t.Helper(); r.order(order{Do: "wake"}) }
 
 // Room gives the file system so many bytes.
 func (r *Remote) Room(bytes int64) { r.t.Helper(); r.order(order{Do: "room", Room: bytes}) }
