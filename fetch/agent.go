@@ -154,6 +154,10 @@ func (a *Agent) load() error {
 	}
 	for _, row := range rows {
 		d := newDownload(row)
+		// A clock that was wrong when this was stored does not put it off for days.
+		if latest := time.Now().Add(maxRetry); d.row.RetryAt.After(latest) {
+			d.row.RetryAt = latest
+		}
 		// The rules for names may be others than when it was stored.
 		if name, key := a.takeName(d, row.Name); !row.Deleting && (name != row.Name || key != row.NameKey) {
 			d.row.Name, d.row.NameKey = name, key

@@ -83,6 +83,9 @@ func (a *Agent) roomy(d *download, folder string) bool {
 	return a.watch(a.ctx, folder, looked) == nil && err == nil
 }
 
+// maxRetry is how long it takes at most until what time may mend is tried again.
+const maxRetry = 15 * time.Minute
+
 // retryAt says when a problem that time may mend is looked at again: for room
 // on the disk soon and always, for anything else more and more rarely.
 func (a *Agent) retryAt(p *Problem, tries int) time.Time {
@@ -91,7 +94,7 @@ func (a *Agent) retryAt(p *Problem, tries int) time.Time {
 	}
 	wait := a.cfg.MendInterval
 	if p.Code != CodeNoSpace {
-		wait = min(15*time.Minute, time.Duration(float64(wait)*math.Pow(2, float64(min(tries, 10)))))
+		wait = min(maxRetry, time.Duration(float64(wait)*math.Pow(2, float64(min(tries, 10)))))
 	}
 	return time.Now().Add(wait)
 }
