@@ -348,6 +348,16 @@ func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error 
 	if totals.FilesDone != totals.Files {
 		return fmt.Errorf("%d of %d files are there after all were fetched", totals.FilesDone, totals.Files)
 	}
+	// What is complete is found under its path, not only in what was opened.
+	folder, err := a.openDestination(a.row(d))
+	if err != nil {
+		return err
+	}
+	err = tree.In(folder)
+	folder.Close()
+	if err != nil {
+		return err
+	}
 	if a.row(d).Publish == string(PublishPackage) {
 		if err := a.publish(d, tree); err != nil {
 			return err
@@ -363,7 +373,7 @@ func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error 
 	a.mu.Lock()
 	d.tries = 0
 	a.mu.Unlock()
-	err := a.change(d, func(row *store.Download) error {
+	err = a.change(d, func(row *store.Download) error {
 		row.State = string(Complete)
 		row.CompletedAt = time.Now()
 		// Nothing will be asked of the cloud again.
