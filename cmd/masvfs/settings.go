@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -374,7 +375,9 @@ func transports(caFile string, connections int) (api, storage *http.Transport, e
 	newTransport := func() *http.Transport {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.DialContext = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-		t.TLSClientConfig.RootCAs = pool
+		// Not what the clone has: that would go on offering HTTP/2, also where it
+		// is not spoken.
+		t.TLSClientConfig = &tls.Config{RootCAs: pool}
 		t.TLSHandshakeTimeout = 15 * time.Second
 		t.MaxIdleConnsPerHost = connections
 		t.DisableCompression = true
@@ -385,6 +388,7 @@ func transports(caFile string, connections int) (api, storage *http.Transport, e
 	storage.Protocols = new(http.Protocols)
 	storage.Protocols.SetHTTP1(true)
 	storage.ForceAttemptHTTP2 = false
+	storage.TLSNextProto = nil
 	storage.ReadBufferSize = 64 << 10
 	return api, storage, nil
 }
