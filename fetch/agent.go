@@ -199,7 +199,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, d := range a.order {
 		switch {
 		case d.row.Deleting:
-			a.deletion(d)
+			a.goDo(func() { a.deletion(d) })
 		case d.row.State == string(Transferring) && d.run == nil:
 			a.start(d)
 		}
