@@ -41,6 +41,7 @@ type Config struct {
 	MinBackoff, MaxBackoff time.Duration // between attempts at what time may mend
 	StallTimeout           time.Duration // without a byte, a connection is given up
 	MendInterval           time.Duration // between looks at what time may have mended
+	DiskTimeout            time.Duration // a disk that has not answered for so long hangs
 }
 
 func (c *Config) defaults() {
@@ -50,6 +51,7 @@ func (c *Config) defaults() {
 	c.MaxBackoff = orDefault(c.MaxBackoff, time.Minute)
 	c.StallTimeout = orDefault(c.StallTimeout, 30*time.Second)
 	c.MendInterval = orDefault(c.MendInterval, 10*time.Second)
+	c.DiskTimeout = orDefault(c.DiskTimeout, 10*time.Second)
 	c.Publish = orDefault(c.Publish, PublishFile)
 	c.Log = orDefault(c.Log, slog.Default())
 	c.Storage = orDefault(c.Storage, http.DefaultTransport)
@@ -67,6 +69,7 @@ func orDefault[T comparable](v, d T) T {
 var (
 	ErrNotFound = errors.New("there is no such download")
 	ErrClosed   = errors.New("the agent is stopping")
+	ErrHangs    = errors.New("the disk does not answer")
 )
 
 // errStopped is the cause of a run's end when somebody has stopped it.
@@ -88,6 +91,7 @@ type Agent struct {
 	ctx  context.Context // ends when the agent stops
 	stop context.CancelFunc
 	runs sync.WaitGroup // everything that works on downloads
+	idle func() bool    // windUp, once
 
 	adding   sync.Mutex // makes "is it there already?" and adding it one step
 	counting sync.Mutex // held from a change of stored totals until they are here too
@@ -123,6 +127,7 @@ func New(cfg Config) (*Agent, error) {
 		pieces:    make(map[int64]*feed),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
+	a.idle = sync.OnceValue(a.windUp)
 	a.engine = transfer.New(transfer.Config{
 		Connections:  cfg.Connections,
 		Transport:    cfg.Storage,
@@ -149,6 +154,10 @@ func (a *Agent) load() error {
 	}
 	for _, row := range rows {
 		d := newDownload(row)
+		// A clock that was wrong when this was stored does not put it off for days.
+		if latest := time.Now().Add(maxRetry); d.row.RetryAt.After(latest) {
+			d.row.RetryAt = latest
+		}
 		// The rules for names may be others than when it was stored.
 		if name, key := a.takeName(d, row.Name); !row.Deleting && (name != row.Name || key != row.NameKey) {
 			d.row.Name, d.row.NameKey = name, key
@@ -190,7 +199,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, d := range a.order {
 		switch {
 		case d.row.Deleting:
-			a.goDo(func() { a.finishDelete(d) })
+			a.goDo(func() { a.deletion(d) })
 		case d.row.State == string(Transferring) && d.run == nil:
 			a.start(d)
 		}
@@ -199,7 +208,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.goDo(a.mend)
 	<-ctx.Done()
 	a.stop()
-	a.runs.Wait()
+	a.idle()
 	return nil
 }
 
@@ -208,10 +217,13 @@ func (a *Agent) goDo(f func()) {
 	a.runs.Go(f)
 }
 
-// Close releases everything; no other method may be called after it.
+// Close releases everything; no other method may be called after it. What a
+// disk that hangs keeps is left as it is, as at the end of the process.
 func (a *Agent) Close() error {
 	a.stop()
-	a.runs.Wait()
+	if !a.idle() {
+		return a.store.Close()
+	}
 	a.engine.Close()
 	a.committer.Close()
 	return a.store.Close()
@@ -415,6 +427,7 @@ func (a *Agent) start(d *download) {
 	ctx, cancel := context.WithCancelCause(a.ctx)
 	r := &run{cancel: cancel, ended: make(chan struct{}), ticket: a.queue.join(d.row.Priority, d.seq)}
 	d.run = r
+	go a.attend(ctx, d, r) // it may outlast the agent, if the disk does not answer
 	a.goDo(func() {
 		defer close(r.ended)
 		defer cancel(nil)

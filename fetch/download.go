@@ -21,13 +21,15 @@ type download struct {
 	changing sync.Mutex // one change of the row at a time, while it is stored
 
 	// Guarded by Agent.mu.
-	row    store.Download
-	totals store.Totals
-	run    *run          // the work on it, nil if there never was any
-	tree   *dest.Tree    // open while it is worked on
-	tries  int           // failures in a row that time may mend
-	pkg    *masv.Package // the answer of the link call, while it cannot be stored
-	placed time.Time     // when something last appeared at the root of the tree, since the program started
+	row      store.Download
+	totals   store.Totals
+	run      *run          // the work on it, nil if there never was any
+	tree     *dest.Tree    // open while it is worked on
+	tries    int           // failures in a row that time may mend
+	pkg      *masv.Package // the answer of the link call, while it cannot be stored
+	deleting *deleting     // nil: it is not being deleted just now
+	mending  bool          // somebody looks whether it can be tried again
+	placed   time.Time     // when something last appeared at the root of the tree, since the program started
 
 	arrival arrival
 	meter   meter
@@ -38,6 +40,16 @@ type run struct {
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 	ticket *ticket
+}
+
+// over reports whether the run has ended.
+func (r *run) over() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 func newDownload(row store.Download) *download {

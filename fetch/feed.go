@@ -127,7 +127,7 @@ func (f *feed) begin(ctx context.Context, e store.Entry, piece *dest.Piece) (*tr
 	file := &transfer.File{
 		ID:     e.ID,
 		Size:   e.Size,
-		Source: source{f.list.access, e.FileID},
+		Source: &source{access: f.list.access, fileID: e.FileID},
 		Sink:   partial,
 	}
 	p, ok := f.partials[e.ID]

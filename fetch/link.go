@@ -138,20 +138,19 @@ func (x *access) renew(ctx context.Context, refused masv.Secret, err error) (mas
 	if row.Token != refused {
 		return row.Token, nil // somebody else has renewed it meanwhile
 	}
+	// A token that says that it has expired may do so soon after it was issued.
 	exp, known := masv.TokenExpiry(refused)
-	expired := known && !time.Now().Before(exp)
-	if !expired && time.Since(x.renewed) < refusedSoon {
+	if expired := known && !time.Now().Before(exp); !expired && time.Since(x.renewed) < refusedSoon {
 		return "", err
 	}
 	// The link call counts as one more use of the link, so it is made only if
-	// the token is dead, by its own word or by the cloud's.
-	if !expired {
-		switch cerr := x.agent.cfg.Cloud.CheckToken(ctx, row.PackageID, refused); {
-		case cerr == nil:
-			return "", err
-		case !errors.Is(cerr, masv.ErrDenied):
-			return "", cerr
-		}
+	// the cloud itself says that the token is dead. By this machine's clock,
+	// which may be a day ahead, every token may be.
+	switch cerr := x.agent.cfg.Cloud.CheckToken(ctx, row.PackageID, refused); {
+	case cerr == nil:
+		return "", err
+	case !errors.Is(cerr, masv.ErrDenied):
+		return "", cerr
 	}
 	x.agent.log.Info("package token no longer works; asking for another", "download", x.d.id)
 	pkg, lerr := x.agent.askLink(ctx, x.d)
@@ -171,20 +170,34 @@ func (x *access) renew(ctx context.Context, refused masv.Secret, err error) (mas
 
 // source asks the cloud where one file's bytes are; it is the transfer's Source.
 type source struct {
-	access *access
-	fileID string
+	access    *access
+	fileID    string
+	senseless int // answers in a row that made no sense
 }
 
+// senselessToFail is how many of them are the end of a file: a proxy that
+// garbles one goes away again.
+const senselessToFail = 5
+
 // URL implements transfer.Source.
-func (s source) URL(ctx context.Context, _ string) (string, error) {
+func (s *source) URL(ctx context.Context, _ string) (string, error) {
 	var url masv.Secret
 	err := s.access.with(ctx, func(packageID string, token masv.Secret) (err error) {
 		url, err = s.access.agent.cfg.Cloud.FileURL(ctx, packageID, token, s.fileID)
 		return err
 	})
+	if errors.Is(err, masv.ErrInvalid) {
+		s.senseless++
+	} else {
+		s.senseless = 0
+	}
 	switch {
 	case err == nil:
 		return url.Reveal(), nil
+	case s.senseless >= senselessToFail:
+		return "", transfer.Permanent(&fileError{CodeFileGone, fmt.Sprintf("MASV's answer about where this file is makes no sense (%v).", err), err})
+	case s.senseless > 0:
+		return "", err
 	case errors.As(err, new(*stopError)):
 		return "", transfer.Abort(err)
 	case masv.Temporary(err):

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"masvfs/fetch/dest"
 	"masvfs/fetch/store"
 )
 
@@ -25,41 +26,65 @@ func (a *Agent) mend() {
 			if d.row.Deleting {
 				deleting = append(deleting, d)
 			}
-			if d.row.State == string(Failed) && !d.row.RetryAt.IsZero() && !d.row.RetryAt.After(now) && !d.row.Deleting {
+			if d.row.State == string(Failed) && !d.row.RetryAt.IsZero() && !d.row.RetryAt.After(now) && !d.row.Deleting && !d.mending {
+				d.mending = true
 				due = append(due, d)
 			}
 		}
 		a.mu.Unlock()
 		for _, d := range deleting {
-			a.goDo(func() { a.finishDelete(d) }) // its disk may not answer
+			a.deletion(d)
 		}
 		for _, d := range due {
-			if err := a.retry(d); err != nil {
-				a.log.Error("download cannot be tried again", "download", d.id, "error", err)
-			}
+			a.goDo(func() { a.retry(d) })
 		}
 	}
 }
 
-// retry tries a failed download again. One that waits for room is left alone until there is some.
-func (a *Agent) retry(d *download) error {
-	if !d.op.TryLock() {
-		return nil // somebody is at it just now
+// retry tries a failed download again. One that waits for room is left alone
+// until there is some, and one whose disk hangs until what waits for it has
+// ended.
+func (a *Agent) retry(d *download) {
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		d.mending = false
+	}()
+	a.mu.Lock()
+	row, r := d.row, d.run
+	a.mu.Unlock()
+	if r != nil && !r.over() {
+		return
 	}
+	if row.Code == string(CodeNoSpace) && row.PackageID != "" && !a.roomy(d, row.DstFolder) {
+		return
+	}
+	d.op.Lock()
 	defer d.op.Unlock()
-	row := a.row(d)
-	if row.State != string(Failed) || row.Deleting {
-		return nil
+	if row := a.row(d); row.State != string(Failed) || row.Deleting {
+		return
 	}
-	if row.Code == string(CodeNoSpace) && row.PackageID != "" {
-		tree, err := a.roomyTree(d)
-		if err != nil {
-			return nil
-		}
-		tree.Close()
+	if err := a.resume(d, func(*store.Download) {}); err != nil {
+		a.log.Error("download cannot be tried again", "download", d.id, "error", err)
 	}
-	return a.resume(d, func(*store.Download) {})
 }
+
+// roomy reports whether there is room for a download now.
+func (a *Agent) roomy(d *download, folder string) bool {
+	var err error
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		var tree *dest.Tree
+		if tree, err = a.roomyTree(d); err == nil {
+			tree.Close()
+		}
+	}()
+	return a.watch(a.ctx, folder, looked) == nil && err == nil
+}
+
+// maxRetry is how long it takes at most until what time may mend is tried again.
+const maxRetry = 15 * time.Minute
 
 // retryAt says when a problem that time may mend is looked at again: for room
 // on the disk soon and always, for anything else more and more rarely.
@@ -69,7 +94,7 @@ func (a *Agent) retryAt(p *Problem, tries int) time.Time {
 	}
 	wait := a.cfg.MendInterval
 	if p.Code != CodeNoSpace {
-		wait = min(15*time.Minute, time.Duration(float64(wait)*math.Pow(2, float64(min(tries, 10)))))
+		wait = min(maxRetry, time.Duration(float64(wait)*math.Pow(2, float64(min(tries, 10)))))
 	}
 	return time.Now().Add(wait)
 }

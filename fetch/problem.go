@@ -84,6 +84,10 @@ func problemOf(err error, dst string) *Problem {
 	case errors.As(err, &s):
 		p := s.problem
 		return &p
+	case errors.Is(err, ErrHangs):
+		return &Problem{Code: CodeDestination, Recoverable: true, Message: fmt.Sprintf("The disk that holds %s does not answer; the download goes on by itself when it does.", dst)}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &Problem{Code: CodeInternal, Recoverable: true, Message: fmt.Sprintf("More files may not be open at once here (%v); raise the limit (ulimit -n, or LimitNOFILE= of the service), and the download goes on by itself.", cause(err))}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Problem{Code: CodeNoSpace, Recoverable: true, Message: fmt.Sprintf("There is no room left in %s; make room, and the download goes on by itself.", dst)}
 	case errors.Is(err, dest.ErrMissing), errors.Is(err, fs.ErrNotExist):

@@ -18,6 +18,7 @@ const page = 1000
 // Delete forgets a download: it leaves lists and mount at once, its partial
 // data goes, and with removeFiles its finished files too. It returns when all
 // that is done; what an end of the program cuts short, the next start finishes.
+// ErrHangs is that the disk does not answer: it is done once it does.
 func (a *Agent) Delete(ctx context.Context, id string, removeFiles bool) error {
 	a.mu.Lock()
 	d, ok := a.downloads[id]
@@ -25,39 +26,39 @@ func (a *Agent) Delete(ctx context.Context, id string, removeFiles bool) error {
 	if !ok {
 		return ErrNotFound
 	}
+	if err := a.markDeleted(d, removeFiles); err != nil {
+		return err
+	}
+	x := a.deletion(d)
+	if err := a.watch(ctx, a.row(d).DstFolder, x.ended); err != nil {
+		return fmt.Errorf("delete download %s: %w", d.id, err)
+	}
+	return x.err
+}
+
+// markDeleted has a download leave lists and mount.
+func (a *Agent) markDeleted(d *download, removeFiles bool) error {
 	d.op.Lock()
 	defer d.op.Unlock()
-	if a.row(d).Deleting {
-		return a.delete(d) // what was begun before and failed, once more
+	if a.ctx.Err() != nil {
+		return ErrClosed
 	}
 	err := a.change(d, func(row *store.Download) error {
+		if row.Deleting {
+			return errUnchanged // what was begun before and failed, once more
+		}
 		row.Deleting, row.RemoveFiles = true, removeFiles
 		return nil
 	})
+	if err == errUnchanged {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	row := a.row(d)
 	a.hub.tell(Event{Kind: Removed, ID: d.id, Seq: d.seq, Name: row.Name, State: State(row.State), Was: State(row.State)})
-	if err := a.halt(ctx, d); err != nil {
-		return fmt.Errorf("delete download %s: it is being stopped: %w", d.id, err)
-	}
-	a.hub.await(a.ctx, d) // also if whoever asked is gone by now
-	return a.delete(d)
-}
-
-// finishDelete goes on with a deletion that was cut short or has failed.
-func (a *Agent) finishDelete(d *download) {
-	if !d.op.TryLock() {
-		return // somebody is at it
-	}
-	defer d.op.Unlock()
-	if a.halt(a.ctx, d) != nil {
-		return
-	}
-	if err := a.delete(d); err != nil {
-		a.log.Error("download cannot be deleted; it is tried again", "download", d.id, "error", err)
-	}
+	return nil
 }
 
 // delete removes what is on disk, then the rows. It does so to the end, even

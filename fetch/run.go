@@ -28,33 +28,7 @@ func (a *Agent) work(ctx context.Context, d *download, r *run) {
 	if p == nil {
 		return
 	}
-	a.mu.Lock()
-	d.tries++
-	tries := d.tries
-	a.mu.Unlock()
-	p.RetryAt = a.retryAt(p, tries)
-	a.log.Warn("download has a problem", "download", d.id, "error", err)
-	// A disk that is full may be full for the database too. As long as the
-	// state cannot be stored it is not told, and the run does not end.
-	for {
-		err := a.change(d, func(row *store.Download) error {
-			if row.State != string(Transferring) {
-				return errUnchanged
-			}
-			row.State = string(Failed)
-			row.Code, row.Message, row.Recoverable, row.RetryAt = string(p.Code), p.Message, p.Recoverable, p.RetryAt
-			return nil
-		})
-		if err == nil || err == errUnchanged {
-			return
-		}
-		a.log.Error("download's problem cannot be recorded; trying again", "download", d.id, "error", err)
-		select {
-		case <-time.After(a.cfg.MendInterval):
-		case <-ctx.Done():
-			return
-		}
-	}
+	a.fail(ctx, d, p, err)
 }
 
 func (a *Agent) steps(ctx context.Context, d *download, r *run) error {
@@ -381,6 +355,16 @@ func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error 
 	if totals.FilesDone != totals.Files {
 		return fmt.Errorf("%d of %d files are there after all were fetched", totals.FilesDone, totals.Files)
 	}
+	// What is complete is found under its path, not only in what was opened.
+	folder, err := a.openDestination(a.row(d))
+	if err != nil {
+		return err
+	}
+	err = tree.In(folder)
+	folder.Close()
+	if err != nil {
+		return err
+	}
 	if a.row(d).Publish == string(PublishPackage) {
 		if err := a.publish(d, tree); err != nil {
 			return err
@@ -396,7 +380,7 @@ func (a *Agent) finish(ctx context.Context, d *download, tree *dest.Tree) error 
 	a.mu.Lock()
 	d.tries = 0
 	a.mu.Unlock()
-	err := a.change(d, func(row *store.Download) error {
+	err = a.change(d, func(row *store.Download) error {
 		row.State = string(Complete)
 		row.CompletedAt = time.Now()
 		// Nothing will be asked of the cloud again.

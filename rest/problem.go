@@ -25,6 +25,8 @@ func problemOf(err error) *api.Problem {
 		return api.NewProblem(api.InvalidRequest, "the body "+invalid.Message)
 	case errors.Is(err, fetch.ErrNotFound):
 		return api.NewProblem(api.NotFound, "there is no download with this identifier")
+	case errors.Is(err, fetch.ErrHangs):
+		return api.NewProblem(api.Unavailable, "the disk that holds the download does not answer; this is done as soon as it does")
 	case errors.Is(err, fetch.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return api.NewProblem(api.Unavailable, "the agent is stopping; try again when it runs again")
 	default:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"masvfs/fetch"
 	"masvfs/fetch/dirent"
@@ -52,6 +53,9 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 			err = fmt.Errorf("the agent cannot run: %w", err)
 		}
 	}()
+	if err := checkOpenFiles(); err != nil {
+		return err
+	}
 	if err := s.makeFolders(); err != nil {
 		return err
 	}
@@ -110,6 +114,20 @@ func serve(ctx context.Context, s *settings, ready func(*fetch.Agent, net.Addr))
 	return err
 }
 
+// leastOpen is how many files the agent must be allowed to have open: those that
+// arrive and those that are flushed, their folders, and connections.
+const leastOpen = 1024
+
+// checkOpenFiles refuses to run where files would fail one by one. Go has
+// raised the limit as far as it may already.
+func checkOpenFiles() error {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || l.Cur >= leastOpen {
+		return nil
+	}
+	return fmt.Errorf("only %d files may be open at once here, and it needs %d; raise the limit (ulimit -n %d, or LimitNOFILE=%d in the service's unit)", l.Cur, leastOpen, leastOpen, leastOpen)
+}
+
 // makeFolders makes every folder that is missing. State folder and inbox hold
 // secrets, and so are private; what leads to them is not.
 func (s *settings) makeFolders() error {
@@ -119,6 +137,10 @@ func (s *settings) makeFolders() error {
 		}
 	}
 	for _, folder := range s.roots {
+		if s.away[folder] {
+			s.log.Warn("the disk of a destination does not answer; downloads to it wait until it does", "folder", folder)
+			continue
+		}
 		if err := dirent.MakeFolder(folder, 0o755); err != nil {
 			return err
 		}

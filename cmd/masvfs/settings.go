@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
+	"golang.org/x/sys/unix"
 
 	"masvfs/fetch"
 	"masvfs/fetch/dest"
@@ -27,6 +29,7 @@ import (
 type settings struct {
 	inbox, mount, state string // absolute; mount "" for none
 	roots               []string
+	away                map[string]bool // those of them whose disks do not answer
 	listen              rest.Address
 	token               masv.Secret
 	cloud               *masv.Client
@@ -146,6 +149,7 @@ func readSettings(c *cli.Command) (*settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.away = s.silent()
 	if s.connections < 1 || s.connections > 256 {
 		return nil, usagef("--connections: %d is not between 1 and 256", s.connections)
 	}
@@ -269,12 +273,16 @@ func (s *settings) checkFolders() error {
 			}
 		}
 		for _, r := range roots {
-			if inside(r.path, a.path) {
+			within := inside
+			if s.away[r.path] {
+				within = below
+			}
+			if within(r.path, a.path) {
 				return clash(r, a)
 			}
 			// A sender's file in the inbox would be a link file, and one in the
 			// state folder a neighbour of the database.
-			if inside(a.path, r.path) {
+			if within(a.path, r.path) {
 				return clash(a, r)
 			}
 		}
@@ -282,9 +290,40 @@ func (s *settings) checkFolders() error {
 	return nil
 }
 
+// silent finds the destinations whose disks do not answer, those of a network
+// that is down perhaps: nobody waits for them, they may be used when they do.
+func (s *settings) silent() map[string]bool {
+	answered := make(chan string, len(s.roots))
+	silent := make(map[string]bool)
+	for _, root := range s.roots {
+		silent[root] = true
+		go func() {
+			resolve(root)
+			unix.Statfs(root, new(unix.Statfs_t)) // the kernel has no answer to that by itself
+			answered <- root
+		}()
+	}
+	late := time.After(answerTime)
+	for range s.roots {
+		select {
+		case root := <-answered:
+			delete(silent, root)
+		case <-late:
+			return silent
+		}
+	}
+	return silent
+}
+
+// answerTime is how long a start waits for the disk of a destination.
+const answerTime = 5 * time.Second
+
 // inside reports whether a is b or lies below it, as the disk has it.
-func inside(a, b string) bool {
-	rel, err := filepath.Rel(resolve(b), resolve(a))
+func inside(a, b string) bool { return below(resolve(a), resolve(b)) }
+
+// below is inside as the paths alone have it.
+func below(a, b string) bool {
+	rel, err := filepath.Rel(b, a)
 	return err == nil && filepath.IsLocal(rel)
 }
 
@@ -336,7 +375,9 @@ func transports(caFile string, connections int) (api, storage *http.Transport, e
 	newTransport := func() *http.Transport {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.DialContext = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-		t.TLSClientConfig.RootCAs = pool
+		// Not what the clone has: that would go on offering HTTP/2, also where it
+		// is not spoken.
+		t.TLSClientConfig = &tls.Config{RootCAs: pool}
 		t.TLSHandshakeTimeout = 15 * time.Second
 		t.MaxIdleConnsPerHost = connections
 		t.DisableCompression = true
@@ -347,6 +388,7 @@ func transports(caFile string, connections int) (api, storage *http.Transport, e
 	storage.Protocols = new(http.Protocols)
 	storage.Protocols.SetHTTP1(true)
 	storage.ForceAttemptHTTP2 = false
+	storage.TLSNextProto = nil
 	storage.ReadBufferSize = 64 << 10
 	return api, storage, nil
 }

@@ -67,12 +67,15 @@ func NewCommitter(journal Journal, cfg Config) *Committer {
 // defaultOpen leaves most of the descriptors that the process may have to
 // others. Pieces stay open until they are flushed because only the descriptor
 // that bytes were written through is sure to be told if they were lost.
-func defaultOpen() int {
+func defaultOpen() int { return int(min(descriptors()/4, 4000)) }
+
+// descriptors returns how many the process may have.
+func descriptors() uint64 {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return 256
+		return 1024
 	}
-	return int(min(l.Cur/4, 4000))
+	return l.Cur
 }
 
 // Commit hands over a piece, which it owns from then on with its Partial, even

@@ -9,8 +9,9 @@ import (
 )
 
 // maxOpened bounds the folders that a tree keeps open, two descriptors each:
-// enough for the folders in which files finish at one time.
-const maxOpened = 64
+// enough for the folders in which files finish at one time, or fewer where the
+// process may not have many.
+var maxOpened = int(min(descriptors()/64, 64))
 
 // opened are the folders below a tree's own that are open, because opening one
 // from the top costs more than writing a small file. One that falls out is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -89,6 +90,15 @@ func (t *Tree) adopt(name string) error {
 		return wrap("open package folder", filepath.Join(t.path, name), err)
 	}
 	t.setOwn(name, own)
+	return nil
+}
+
+// In returns ErrMissing unless f is the destination that the tree was opened
+// in: somebody may have renamed that since, and put something in its place.
+func (t *Tree) In(f *Folder) error {
+	if !os.SameFile(t.parent.info, f.dir.info) {
+		return wrap("find destination", t.path, ErrMissing)
+	}
 	return nil
 }
 

@@ -58,7 +58,7 @@ func read(resp *http.Response, want Span, size int64) (answer, error) {
 		}
 		return a, &wrongLength{has, size}
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
-		return a, &unavailable{status, parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+		return a, &unavailable{status, parseRetryAfter(resp.Header, time.Now())}
 	default:
 		return a, &refusal{fmt.Sprintf("storage answers %d", status)}
 	}
@@ -120,13 +120,19 @@ func parseCount(text string) (int64, bool) {
 	return int64(n), err == nil
 }
 
-// parseRetryAfter parses seconds or a date, RFC 9110, section 10.2.3.
-func parseRetryAfter(text string, now time.Time) time.Duration {
+// parseRetryAfter returns the pause that a server asks for, in seconds or as a
+// date, RFC 9110, section 10.2.3.
+func parseRetryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
 	if n, ok := parseCount(text); ok {
 		return time.Duration(min(n, int64(maxRetryAfter/time.Second))) * time.Second
 	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now))
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
 	}
-	return 0
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date // two moments of one clock, whatever this machine's says
+	}
+	return max(0, at.Sub(now))
 }

@@ -132,9 +132,15 @@ func TestRetryAfterIsReadInBothForms(t *testing.T) {
 		now.Add(90 * time.Second).Format(http.TimeFormat): 90 * time.Second,
 		now.Add(-time.Hour).Format(http.TimeFormat):       0,
 	} {
-		if got := parseRetryAfter(text, now); got != want {
+		if got := parseRetryAfter(http.Header{"Retry-After": {text}}, now); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
+	}
+	// The server's clock is a day ahead of this machine's.
+	server := now.AddDate(0, 0, 1)
+	ahead := http.Header{"Retry-After": {server.Add(time.Minute).Format(http.TimeFormat)}, "Date": {server.Format(http.TimeFormat)}}
+	if got := parseRetryAfter(ahead, now); got != time.Minute {
+		t.Errorf("by another clock: %v", got)
 	}
 	if got := retryAfter(&unavailable{503, 24 * time.Hour}); got != maxRetryAfter {
 		t.Errorf("a day is taken as %v", got)

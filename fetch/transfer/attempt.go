@@ -132,7 +132,9 @@ func (e *Engine) receive(c *claim, resp *http.Response, a answer) error {
 			continue
 		}
 		if n > 0 {
+			c.store()
 			more, err := c.put(at, buf[:n])
+			c.stored()
 			if err != nil || !more {
 				return err
 			}

@@ -62,6 +62,8 @@ type claim struct {
 	ctx                     context.Context
 	cancel                  context.CancelCauseFunc
 	listening               atomic.Int64 // since when bytes are waited for, from engine.epoch; 0: they are not
+	storing                 atomic.Int64 // since when its bytes are being written, as listening; 0: they are not
+	stuck                   bool         // that takes so long that it does not count as a connection
 	proven                  bool         // the answer's head told the size of the object, and rightly
 	dropped                 bool         // its bytes are not wanted any more
 	leaves                  bool         // it was told to make room

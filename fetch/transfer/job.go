@@ -21,6 +21,7 @@ type job struct {
 	// Guarded by engine.mu:
 	files     []*file // open, in the order of supply
 	running   int     // connections
+	stuck     int     // connections that wait for the disk, and do not count
 	served    uint64  // the turn it had last
 	drawing   bool    // Supply.Next is being called
 	exhausted bool    // Supply.Next has no more

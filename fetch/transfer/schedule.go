@@ -103,7 +103,7 @@ func (e *Engine) makeRoom(now time.Time) {
 
 // ready reports whether a connection could work for the job just now.
 func (j *job) ready(now time.Time) bool {
-	return slices.ContainsFunc(j.files, func(f *file) bool {
+	return j.stuck == 0 && slices.ContainsFunc(j.files, func(f *file) bool {
 		ok, _ := f.admits(now)
 		return ok && !f.full && f.url != "" && f.gap().Len() > 0
 	})
@@ -114,7 +114,7 @@ func (j *job) longest() (found *claim) {
 	left := int64(splitAbove)
 	for _, f := range j.files {
 		for _, c := range f.claims {
-			if l := c.end - c.taken; l > left && !f.single && !c.leaves {
+			if l := c.end - c.taken; l > left && !f.single && !c.leaves && !c.stuck {
 				found, left = c, l
 			}
 		}
@@ -126,7 +126,7 @@ func (j *job) longest() (found *claim) {
 // connection needs them. If only time stands against that, it returns when to
 // be called again.
 func (j *job) prepare(now time.Time) (wake time.Time) {
-	if j.stopping {
+	if j.stopping || j.stuck > 0 {
 		return time.Time{}
 	}
 	e := j.engine
@@ -199,7 +199,7 @@ func (e *Engine) sort() {
 // of the files that are open, in the order of supply; else half of a range that
 // another connection is at, so that no slow connection holds up the end.
 func (j *job) pick(now time.Time) (work func(), wake time.Time) {
-	if j.stopping {
+	if j.stopping || j.stuck > 0 {
 		return nil, time.Time{}
 	}
 	for _, f := range j.files {

@@ -17,6 +17,7 @@ func (e *Engine) pulse() {
 	}
 	now := time.Now()
 	e.cutSilent(now)
+	e.setStuck(now)
 	e.measure(now)
 	e.dispatch()
 	e.timer.Reset(min(beat, e.cfg.StallTimeout/4))

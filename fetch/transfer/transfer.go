@@ -106,6 +106,7 @@ func New(cfg Config) *Engine {
 	if cfg.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, cfg.Connections
+		t.TLSClientConfig, t.TLSNextProto = nil, nil // they offer HTTP/2
 		t.Protocols = new(http.Protocols)
 		t.Protocols.SetHTTP1(true)
 		cfg.Transport = t

@@ -62,16 +62,17 @@ type Lie struct {
 	But   string // names among them that it is not about
 }
 
-// A Fault is an error given in place of an operation. A flush that fails so
-// has lost the bytes that it was to store: the next one succeeds without them,
-// as on Linux.
+// A Fault is an error given in place of an operation, or a wait before it, or
+// both. A flush that fails so has lost the bytes that it was to store: the next
+// one succeeds without them, as on Linux.
 type Fault struct {
 	Kind  Kind
 	Match string // as in Lie
 	But   string // as in Lie
 	Skip  int    // operations that still succeed
 	Times int    // operations that then fail; 0: all
-	Errno syscall.Errno
+	Wait  time.Duration
+	Errno syscall.Errno // 0: none, once it has waited
 }
 
 // about reports whether names that are like match, but not like but, are like name.
@@ -88,9 +89,10 @@ type disk struct {
 	off    chan struct{} // closed when the power is off
 	frozen func()        // is called when the moment has come
 
-	mu      sync.Mutex // guards all that follows, and every node
-	dead    bool       // the power is off
-	stopped bool       // the moment has come: what changes anything waits for the cut
+	mu      sync.Mutex    // guards all that follows, and every node
+	dead    bool          // the power is off
+	hung    chan struct{} // closed when it answers again; nil: it answers
+	stopped bool          // the moment has come: what changes anything waits for the cut
 	nodes   map[uint64]*node
 	root    *node
 	last    uint64    // inode number given last
@@ -193,6 +195,25 @@ func (d *disk) do(k Kind, f func() syscall.Errno) syscall.Errno {
 	return errno
 }
 
+// hangs waits while the file system answers nothing. Whoever is killed while it
+// waits is let go.
+func (d *disk) hangs(cancel <-chan struct{}) syscall.Errno {
+	d.mu.Lock()
+	hung := d.hung
+	d.mu.Unlock()
+	if hung == nil {
+		return 0
+	}
+	select {
+	case <-hung:
+		return 0
+	case <-cancel:
+		return syscall.EINTR
+	case <-d.off:
+		return syscall.EIO
+	}
+}
+
 // freeze stops the file system for the cut.
 func (d *disk) freeze() {
 	if d.stopped {
@@ -213,7 +234,8 @@ func (d *disk) alive() bool {
 	return !d.dead
 }
 
-// fault returns the error that an operation is to have.
+// fault returns the error that an operation is to have, when it has waited for
+// as long as it is to. d.mu is held, but not while waiting.
 func (d *disk) fault(k Kind, name string) syscall.Errno {
 	for _, f := range d.faults {
 		if !f.Kind.covers(k) || !about(name, f.Match, f.But) {
@@ -229,6 +251,17 @@ func (d *disk) fault(k Kind, name string) syscall.Errno {
 		if f.Times > 0 {
 			if f.Times--; f.Times == 0 {
 				f.Times = -1
+			}
+		}
+		if f.Wait > 0 {
+			d.mu.Unlock()
+			select {
+			case <-time.After(f.Wait):
+			case <-d.off:
+			}
+			d.mu.Lock()
+			if !d.alive() {
+				return syscall.EIO
 			}
 		}
 		return f.Errno

@@ -29,7 +29,10 @@ func newSystem(d *disk) *system {
 func (s *system) String() string { return "cutfs" }
 
 // look runs f, which changes nothing, with the node of that number.
-func (s *system) look(ino uint64, f func(n *node) syscall.Errno) fuse.Status {
+func (s *system) look(cancel <-chan struct{}, ino uint64, f func(n *node) syscall.Errno) fuse.Status {
+	if errno := s.hangs(cancel); errno != 0 {
+		return fuse.Status(errno)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead {
@@ -44,7 +47,10 @@ func (s *system) look(ino uint64, f func(n *node) syscall.Errno) fuse.Status {
 
 // change runs f, which changes or flushes something, with the node of that
 // number.
-func (s *system) change(k Kind, ino uint64, f func(n *node) syscall.Errno) fuse.Status {
+func (s *system) change(cancel <-chan struct{}, k Kind, ino uint64, f func(n *node) syscall.Errno) fuse.Status {
+	if errno := s.hangs(cancel); errno != 0 {
+		return fuse.Status(errno)
+	}
 	return fuse.Status(s.do(k, func() syscall.Errno {
 		n := s.nodes[ino]
 		if n == nil {
@@ -80,8 +86,8 @@ func (s *system) fillEntry(n *node, out *fuse.EntryOut) {
 	out.SetAttrTimeout(validFor)
 }
 
-func (s *system) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	return s.look(h.NodeId, func(dir *node) syscall.Errno {
+func (s *system) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	return s.look(cancel, h.NodeId, func(dir *node) syscall.Errno {
 		n := dir.names[name]
 		if n == nil {
 			return syscall.ENOENT
@@ -100,21 +106,21 @@ func (s *system) Forget(ino, count uint64) {
 	}
 }
 
-func (s *system) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	return s.look(in.NodeId, func(n *node) syscall.Errno {
+func (s *system) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	return s.look(cancel, in.NodeId, func(n *node) syscall.Errno {
 		s.fillAttr(n, &out.Attr)
 		out.SetTimeout(validFor)
 		return 0
 	})
 }
 
-func (s *system) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (s *system) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	k := SetAttr
 	size, sized := in.GetSize()
 	if sized {
 		k = Write
 	}
-	return s.change(k, in.NodeId, func(n *node) syscall.Errno {
+	return s.change(cancel, k, in.NodeId, func(n *node) syscall.Errno {
 		if sized {
 			if errno := s.truncate(n, int64(size)); errno != 0 {
 				return errno
@@ -144,8 +150,8 @@ func attrOf(h *fuse.InHeader, mode, umask uint32) attr {
 	return attr{mode & 0o7777 &^ umask, h.Uid, h.Gid, time.Now()}
 }
 
-func (s *system) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return s.change(Name, in.NodeId, func(dir *node) syscall.Errno {
+func (s *system) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return s.change(cancel, Name, in.NodeId, func(dir *node) syscall.Errno {
 		n, errno := s.create(dir, name, true, attrOf(&in.InHeader, in.Mode, in.Umask))
 		if errno == 0 {
 			s.fillEntry(n, out)
@@ -154,8 +160,8 @@ func (s *system) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fu
 	})
 }
 
-func (s *system) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	return s.change(Name, in.NodeId, func(dir *node) syscall.Errno {
+func (s *system) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	return s.change(cancel, Name, in.NodeId, func(dir *node) syscall.Errno {
 		n, errno := s.create(dir, name, false, attrOf(&in.InHeader, in.Mode, in.Umask))
 		if errno == 0 {
 			s.fillEntry(n, &out.EntryOut)
@@ -165,19 +171,19 @@ func (s *system) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 	})
 }
 
-func (s *system) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return s.change(Name, h.NodeId, func(dir *node) syscall.Errno { return s.remove(dir, name, false) })
+func (s *system) Unlink(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	return s.change(cancel, Name, h.NodeId, func(dir *node) syscall.Errno { return s.remove(dir, name, false) })
 }
 
-func (s *system) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	return s.change(Name, h.NodeId, func(dir *node) syscall.Errno { return s.remove(dir, name, true) })
+func (s *system) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	return s.change(cancel, Name, h.NodeId, func(dir *node) syscall.Errno { return s.remove(dir, name, true) })
 }
 
-func (s *system) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+func (s *system) Rename(cancel <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
 	if in.Flags&^renameNoReplace != 0 {
 		return fuse.EINVAL
 	}
-	return s.change(Rename, in.NodeId, func(from *node) syscall.Errno {
+	return s.change(cancel, Rename, in.NodeId, func(from *node) syscall.Errno {
 		to := s.nodes[in.Newdir]
 		if to == nil {
 			return syscall.ESTALE
@@ -186,8 +192,8 @@ func (s *system) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName stri
 	})
 }
 
-func (s *system) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	return s.change(Name, in.NodeId, func(dir *node) syscall.Errno {
+func (s *system) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	return s.change(cancel, Name, in.NodeId, func(dir *node) syscall.Errno {
 		n := s.nodes[in.Oldnodeid]
 		if n == nil {
 			return syscall.ESTALE
@@ -203,16 +209,16 @@ func (s *system) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 // Open lets the kernel keep the file's pages: without them there is no shared
 // mapping, which SQLite needs. What is written passes through to here at once,
 // except through a mapping.
-func (s *system) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	return s.look(in.NodeId, func(*node) syscall.Errno {
+func (s *system) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	return s.look(cancel, in.NodeId, func(*node) syscall.Errno {
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 		return 0
 	})
 }
 
-func (s *system) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+func (s *system) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	n := 0
-	status := s.look(in.NodeId, func(f *node) syscall.Errno {
+	status := s.look(cancel, in.NodeId, func(f *node) syscall.Errno {
 		if in.Offset < uint64(len(f.data)) {
 			n = copy(buf[:min(len(buf), int(in.Size))], f.data[in.Offset:])
 		}
@@ -221,8 +227,8 @@ func (s *system) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 	return fuse.ReadResultData(buf[:n]), status
 }
 
-func (s *system) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
-	status := s.change(Write, in.NodeId, func(n *node) syscall.Errno { return s.write(n, int64(in.Offset), p) })
+func (s *system) Write(cancel <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
+	status := s.change(cancel, Write, in.NodeId, func(n *node) syscall.Errno { return s.write(n, int64(in.Offset), p) })
 	if !status.Ok() {
 		return 0, status
 	}
@@ -232,28 +238,28 @@ func (s *system) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, f
 // fdatasync is FUSE_FSYNC_FDATASYNC.
 const fdatasync = 1
 
-func (s *system) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return s.change(Sync, in.NodeId, func(n *node) syscall.Errno { return s.flush(n, in.FsyncFlags&fdatasync == 0) })
+func (s *system) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return s.change(cancel, Sync, in.NodeId, func(n *node) syscall.Errno { return s.flush(n, in.FsyncFlags&fdatasync == 0) })
 }
 
-func (s *system) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return s.change(SyncDir, in.NodeId, func(n *node) syscall.Errno { return s.flushDir(n) })
+func (s *system) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return s.change(cancel, SyncDir, in.NodeId, func(n *node) syscall.Errno { return s.flushDir(n) })
 }
 
 func (s *system) Fallocate(<-chan struct{}, *fuse.FallocateIn) fuse.Status {
 	return fuse.Status(syscall.ENOTSUP)
 }
 
-func (s *system) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	return s.look(in.NodeId, func(*node) syscall.Errno {
+func (s *system) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	return s.look(cancel, in.NodeId, func(*node) syscall.Errno {
 		s.handle++
 		out.Fh = s.handle
 		return 0
 	})
 }
 
-func (s *system) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.look(in.NodeId, func(dir *node) syscall.Errno {
+func (s *system) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return s.look(cancel, in.NodeId, func(dir *node) syscall.Errno {
 		if in.Offset == 0 {
 			list := []entry{{".", dir}, {"..", dir}}
 			for _, name := range slices.Sorted(maps.Keys(dir.names)) {
@@ -281,8 +287,8 @@ func (s *system) ReleaseDir(in *fuse.ReleaseIn) {
 	delete(s.handles, in.Fh)
 }
 
-func (s *system) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	return s.look(h.NodeId, func(*node) syscall.Errno {
+func (s *system) StatFs(cancel <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	return s.look(cancel, h.NodeId, func(*node) syscall.Errno {
 		free := uint64(max(0, s.room-s.used)) / pageSize
 		*out = fuse.StatfsOut{
 			Blocks: uint64(s.room) / pageSize, Bfree: free, Bavail: free,

@@ -145,5 +145,12 @@ func (r *Remote) Fail(faults ...*Fault) { r.t.Helper(); r.order(order{Do: "fail"
 // Lie leaves flushes out from now on, these alone, and over cuts too.
 func (r *Remote) Lie(lies ...Lie) { r.t.Helper(); r.order(order{Do: "lie", Lies: lies}) }
 
+// Hang has the file system answer nothing any more, as a network's does whose
+// server is away: whoever asks it waits, and can be killed.
+func (r *Remote) Hang() { r.t.Helper(); r.order(order{Do: "hang"}) }
+
+// Wake ends that. What was asked meanwhile is answered.
+func (r *Remote) Wake() { r.t.Helper(); r.order(order{Do: "wake"}) }
+
 // Room gives the file system so many bytes.
 func (r *Remote) Room(bytes int64) { r.t.Helper(); r.order(order{Do: "room", Room: bytes}) }

@@ -15,7 +15,7 @@ import (
 // order is what the process of the file system is told, a JSON object a line.
 // It answers each with one.
 type order struct {
-	Do     string  // mount, stop, cut, fail, lie, room
+	Do     string  // mount, stop, cut, fail, lie, room, hang, wake
 	Moment *Moment // stop: then; nil: at once
 	Cut    Cut
 	Faults []*Fault
@@ -94,6 +94,15 @@ func (p *power) obey(o order) error {
 		d.lies = o.Lies
 	case "room":
 		d.room = o.Room
+	case "hang":
+		if d.hung == nil {
+			d.hung = make(chan struct{})
+		}
+	case "wake":
+		if d.hung != nil {
+			close(d.hung)
+			d.hung = nil
+		}
 	default:
 		return fmt.Errorf("unknown")
 	}

@@ -38,7 +38,7 @@ const (
 	BodyTooLarge         Code = "body_too_large"         // 413: the body is larger than 1 MiB
 	UnsupportedMediaType Code = "unsupported_media_type" // 415: the body is not declared to be JSON
 	Internal             Code = "internal"               // 500: the agent failed; its log says how
-	Unavailable          Code = "unavailable"            // 503: the agent is stopping
+	Unavailable          Code = "unavailable"            // 503: the agent is stopping, or a disk does not answer
 )
 
 var statuses = map[Code]int{
