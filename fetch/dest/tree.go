@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -172,6 +173,12 @@ func (t *Tree) workFolder(create bool) (*dir, error) {
 		if err = t.parent.root.Mkdir(t.workName(), 0o700); err == nil || errors.Is(err, fs.ErrExist) {
 			work, err = openChild(t.parent, t.workName())
 		}
+	}
+	if err == nil && t.traits.local && work.owner() != os.Geteuid() {
+		// Where others may rename, somebody else's folder may have come in its
+		// place: nothing is to be written to it, nor removed from it.
+		work.close()
+		err = fmt.Errorf("%w: a folder of another user", ErrInTheWay)
 	}
 	if err == nil && create {
 		// Also if it was there: its making may have been cut short.
