@@ -86,6 +86,7 @@ func TestDiscardRemovesWhatIsOursOnly(t *testing.T) {
 		if err := os.Chown(filepath.Join(d.path, name), 12345, -1); err != nil {
 			t.Skipf("only root can have a folder belong to somebody else: %v", err)
 		}
+		os.Chmod(d.path, 0o777)
 		tree := d.tree(t, Spec{ID: testID}, "")
 		if _, _, err := tree.Partial(2, 1); !errors.Is(err, ErrInTheWay) {
 			t.Errorf("Partial: %v", err)
@@ -94,6 +95,35 @@ func TestDiscardRemovesWhatIsOursOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantListing(t, listing(t, d.path, true), map[string]string{name: "/", name + "/1.part": "theirs"})
+	})
+	t.Run("another user's folder in the package's place is not taken for it where others may rename", func(t *testing.T) {
+		d := newDisk(t)
+		d.put(t, "pkg/a", "theirs")
+		folder := filepath.Join(d.path, "pkg")
+		if err := os.Chown(folder, 12345, -1); err != nil {
+			t.Skipf("only root can have a folder belong to somebody else: %v", err)
+		}
+		f := d.folder(t)
+		defer f.Close()
+		for mode, want := range map[os.FileMode]error{0o755: nil, 0o777: ErrMissing, 0o775: ErrMissing, 0o777 | os.ModeSticky: nil} {
+			os.Chmod(d.path, mode)
+			f := d.folder(t)
+			tree, err := f.Tree(Spec{ID: testID, PackageFolder: true}, "pkg")
+			if !errors.Is(err, want) {
+				t.Errorf("in a folder of mode %v: %v, want %v", mode, err, want)
+			}
+			if err == nil {
+				tree.Close()
+			}
+			f.Close()
+		}
+		uid := 12345 // whom the download is for
+		os.Chmod(d.path, 0o777)
+		tree, err := f.Tree(Spec{ID: testID, PackageFolder: true, UID: &uid}, "pkg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree.Close()
 	})
 	t.Run("a symlink in its place stays", func(t *testing.T) {
 		d := newDisk(t)

@@ -86,11 +86,27 @@ func (t *Tree) adopt(name string) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInTheWay) {
 		err = ErrMissing
 	}
+	if err == nil && !t.ours(own, t.spec.UID) {
+		own.close()
+		err = fmt.Errorf("%w by a folder of another user", ErrMissing)
+	}
 	if err != nil {
 		return wrap("open package folder", filepath.Join(t.path, name), err)
 	}
 	t.setOwn(name, own)
 	return nil
+}
+
+// ours reports whether a folder that was found under a name in the destination
+// may be the one that was made under it: not where others may rename, and it
+// belongs to somebody else. Nothing is to be written to that, nor removed.
+func (t *Tree) ours(d *dir, uid *int) bool {
+	const others = 0o022
+	mode := t.parent.info.Mode()
+	if !t.traits.local || mode&others == 0 || mode&fs.ModeSticky != 0 {
+		return true
+	}
+	return d.owner() == os.Geteuid() || uid != nil && d.owner() == *uid
 }
 
 // Path returns the absolute path of the tree's own folder, "" while it is not
@@ -174,9 +190,7 @@ func (t *Tree) workFolder(create bool) (*dir, error) {
 			work, err = openChild(t.parent, t.workName())
 		}
 	}
-	if err == nil && t.traits.local && work.owner() != os.Geteuid() {
-		// Where others may rename, somebody else's folder may have come in its
-		// place: nothing is to be written to it, nor removed from it.
+	if err == nil && !t.ours(work, nil) {
 		work.close()
 		err = fmt.Errorf("%w: a folder of another user", ErrInTheWay)
 	}
