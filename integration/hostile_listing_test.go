@@ -246,6 +246,7 @@ func below(t testing.TB, folder string) (files map[string][]byte, folders int) {
 func TestHostileListings(t *testing.T) {
 	for _, names := range []string{"linux", "portable"} {
 		t.Run(names, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, true, "--names", names, "--reserve-free", "0")
 			around := s.surround()
 			s.start()

@@ -71,15 +71,25 @@ const (
 
 // swap takes one folder, or file, for a moment.
 func (s *swapper) swap() {
-	target, rel, ok := s.pick(s.folder, "", 0)
+	how, longest := s.rand.IntN(6), 3*time.Millisecond
+	var target, rel string
+	ok := false
+	if how >= byTheirs {
+		// Another's folder can only be renamed where it is. What is removed at
+		// the end of a download is what it is swapped for above all. (As a
+		// folder that is no package's, it would be one that was there before,
+		// to be used.)
+		how, longest = byTheirs, 30*time.Millisecond
+		names := []string{".masvfs-*", ".masvfs-*", "Package*", ".Package*"}
+		if all, _ := filepath.Glob(filepath.Join(s.folder, names[s.rand.IntN(len(names))])); len(all) > 0 {
+			target, ok = all[s.rand.IntN(len(all))], true
+			rel = filepath.Base(target)
+		}
+	} else {
+		target, rel, ok = s.pick(s.folder, "", 0)
+	}
 	if !ok {
 		return
-	}
-	how := s.rand.IntN(5)
-	// Another's folder can only be renamed where it is. As a folder that is no
-	// package's, it would be one that was there before, to be used.
-	if how == byTheirs && (strings.Contains(rel, "/") || !strings.HasPrefix(rel, "Package") && !strings.HasPrefix(rel, ".")) {
-		how = bySymlink
 	}
 	s.serial++
 	aside := filepath.Join(filepath.Dir(target), fmt.Sprintf(".swap-%d", s.serial))
@@ -98,7 +108,7 @@ func (s *swapper) swap() {
 			return
 		}
 		placed := os.Symlink(out, target) == nil
-		s.hold()
+		s.hold(longest)
 		if placed {
 			os.Remove(target)
 		}
@@ -119,7 +129,7 @@ func (s *swapper) swap() {
 		aside = filepath.Join(s.folder, "theirs")
 	}
 	if err == nil && exchange(aside, target) == nil {
-		s.hold()
+		s.hold(longest)
 		if exchange(aside, target) != nil {
 			os.Rename(aside, target) // it was taken away meanwhile
 		}
@@ -161,9 +171,9 @@ func (s *swapper) pick(in, rel string, depth int) (path, below string, ok bool) 
 }
 
 // hold leaves things as they are for a moment.
-func (s *swapper) hold() {
+func (s *swapper) hold(longest time.Duration) {
 	if s.rand.IntN(3) > 0 {
-		time.Sleep(time.Duration(s.rand.IntN(3000)) * time.Microsecond)
+		time.Sleep(time.Duration(s.rand.Int64N(int64(longest))))
 	}
 }
 
@@ -179,6 +189,7 @@ func TestANeighbourSwapsFolders(t *testing.T) {
 	needRoot(t, "another user")
 	for _, seed := range seeds(t, 2, 20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 8))
 			s := newSite(t, true, "--reserve-free", "0", "--max-active", "3")
 			s.under = []string{"/bin/sh", "-c", `umask 0; exec "$@"`, "sh"}
@@ -256,7 +267,7 @@ func TestANeighbourSwapsFolders(t *testing.T) {
 			if now := laid(t, bait); !reflect.DeepEqual(now, outside) {
 				t.Errorf("elsewhere there is now %v, and there was %v", now, outside)
 			}
-			if now := laid(t, theirs); !reflect.DeepEqual(now, inside) {
+			if now := laid(t, s.ofStranger()); !reflect.DeepEqual(now, inside) {
 				t.Errorf("of another's folder there is now %v, and there was %v", now, inside)
 			}
 			if wrong > 0 {
@@ -345,6 +356,23 @@ func laid(t testing.TB, folder string) map[string]string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// ofStranger finds the folder in the destination that is another's, whatever
+// it is called by now: its name is anybody's to change there.
+func (s *site) ofStranger() string {
+	s.t.Helper()
+	entries, err := os.ReadDir(s.downloads)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Sys().(*syscall.Stat_t).Uid == stranger {
+			return filepath.Join(s.downloads, e.Name())
+		}
+	}
+	s.t.Fatalf("another's folder is gone: there are %v", entries)
+	return ""
 }
 
 // readSwapped reads what the mount has of a download, and returns how many
