@@ -415,6 +415,58 @@ func TestAListingThatMakesNoSenseIsAnErrorThatSaysSo(t *testing.T) {
 	s.waitFor(s.add(link, ""), "complete")
 }
 
+// TestHostileNamesStraightIntoAFolder has a package without a folder of its own
+// meet what is in the destination already: nothing of that is replaced, nor
+// followed.
+func TestHostileNamesStraightIntoAFolder(t *testing.T) {
+	s := newSite(t, false)
+	around := s.surround()
+	s.start()
+	files := []masvtest.File{
+		{Name: "canary", Path: "canary", Size: 10}, {Name: "canary", Size: 11}, {Name: "_", Size: 12}, {Name: "new", Path: "state", Size: 19}, {Name: "state", Size: 13}, {Name: "a", Size: 14}, {Name: "a", Path: "a", Size: 15},
+		{Name: "passwd", Path: "../etc", Size: 16}, {Name: "..", Size: 17}, {Name: "", Size: 18},
+		{Name: "canary", Path: "link", Size: 21}, {Name: "passwd", Path: "link/etc", Size: 22}, {Kind: "directory", Name: "made", Path: "link"},
+	}
+	link := s.cloud.AddPackage(masvtest.Package{Name: "Straight", Files: files})
+	id := s.add(link, `, "create_package_folder": false`)
+	d := s.waitFor(id, "error") // the files below the symlink, and the one below a file, have no place
+	if d.Path != s.downloads || d.Error == nil || d.Error.Code != "files_failed" {
+		t.Errorf("it went to %q: %+v", d.Path, d.Error)
+	}
+	var all detailed
+	s.call("GET", "/downloads/"+id, "", &all)
+	placed := 0
+	for i, f := range all.Files {
+		in := files[i].Path
+		if homeless := in == "link" || in == "link/etc" || in == "state"; homeless != (f.State == "error") || !homeless && f.State != "complete" {
+			t.Errorf("%q is %s: %+v", f.Path, f.State, f.Error)
+		}
+		if f.State == "complete" {
+			placed++
+			sameContent(t, filepath.Join(s.downloads, f.Path), s.cloud.File(link, i))
+		}
+	}
+	untouched := func() {
+		t.Helper()
+		now := around.look()
+		for _, line := range around.was {
+			if !slices.Contains(now, line) {
+				t.Errorf("there is no longer %s", line)
+			}
+		}
+		for _, line := range now {
+			if !slices.Contains(around.was, line) && !strings.HasPrefix(line, s.downloads+"/") {
+				t.Errorf("outside there is now %s", line)
+			}
+		}
+	}
+	untouched()
+	if status := s.call("DELETE", "/downloads/"+id, `{"remove_files": true}`, nil); status != 204 || placed == 0 {
+		t.Errorf("DELETE answers %d, and %d files were placed", status, placed)
+	}
+	untouched()
+}
+
 // TestOneNameForThousandsOfFiles is a listing of a million in miniature: all
 // are there, and no name is sought from the beginning each time.
 func TestOneNameForThousandsOfFiles(t *testing.T) {
