@@ -167,6 +167,7 @@ func TestHostileThingsInTheInbox(t *testing.T) {
 			own("closed.masvlink", link("closed"), 0)
 			own("elsewhere.masvlink", link("elsewhere")+"\ndst_folder = /etc\n", 0o644)
 			own("above.masvlink", link("above")+"\ndst_folder = "+s.downloads+"/../outside\n", 0o644)
+			own("escape.masvlink", link("escape")+"\ndst_folder = /\x1b[31m\u202e\u009b\n", 0o644)
 			own("caf\xe9.masvlink", link("latin"), 0o644)
 			own("caf\xe8.masvlink", "no link", 0o644)
 			own("line\nbreak \x1b[31m.masvlink", "no link either", 0o644)
@@ -188,12 +189,12 @@ func TestHostileThingsInTheInbox(t *testing.T) {
 			changing := make(chan error, 1)
 			go func() {
 				for n := 0; ; n++ {
-					text := fmt.Sprintf("half a li%0*d", n%2000, n)
-					if ctx.Err() != nil {
+					text, last := fmt.Sprintf("half a li%0*d", n%2000, n), ctx.Err() != nil
+					if last {
 						text = link("changing")
 					}
 					err := os.WriteFile(in("changing.masvlink"), []byte(text), 0o644)
-					if err != nil || ctx.Err() != nil {
+					if err != nil || last {
 						changing <- err
 						return
 					}
@@ -215,7 +216,7 @@ func TestHostileThingsInTheInbox(t *testing.T) {
 				s.until("the link of "+name+" is complete", done(name))
 			}
 			for name, says := range map[string]string{
-				"hard": "neither a link", "huge": "1 MiB", "elsewhere": "--allow-dst /etc", "above": "--allow-dst", "caf\xe8": "neither a link", "line\nbreak \x1b[31m": "neither a link", "zero": "not plain text",
+				"hard": "neither a link", "huge": "1 MiB", "elsewhere": "--allow-dst /etc", "above": "--allow-dst", "escape": "--allow-dst /", "caf\xe8": "neither a link", "line\nbreak \x1b[31m": "neither a link", "zero": "not plain text",
 			} {
 				s.explained(name+".masvlink", says)
 			}
@@ -273,7 +274,7 @@ func (s *site) explained(name, says string) {
 	report := filepath.Join(s.inbox, "rejected", name+".error.txt")
 	s.until(fmt.Sprintf("%q is rejected", name), func() bool { _, err := os.Stat(report); return err == nil })
 	text, err := os.ReadFile(report)
-	if err != nil || !strings.Contains(string(text), says) || strings.ContainsAny(string(text), "\x1b\x00") {
+	if err != nil || !strings.Contains(string(text), says) || strings.ContainsAny(string(text), "\x1b\x00\u202e\u009b") {
 		s.t.Errorf("the explanation of %q is %q, %v", name, text, err)
 	}
 }
