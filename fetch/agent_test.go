@@ -661,45 +661,6 @@ func TestADeleteWhileTheDiskIsAwayIsFinishedWhenItIsBack(t *testing.T) {
 	w.until("nothing is left", func() bool { left, err := os.ReadDir(r.DstFolder); return err == nil && len(left) == 0 })
 }
 
-func TestADeleteThatADiskHoldsUpHoldsUpNobodyElse(t *testing.T) {
-	w := newWorld(t)
-	w.cloud.SetRate(1 << 20)
-	r := w.request(w.cloud.AddPackage(masvtest.Package{Name: "Mends", Files: append(small("a"), masvtest.File{Name: "b", Size: 8 << 20})}))
-	r.DstFolder = filepath.Join(w.downloads(), "disk")
-	id := w.add(r).ID
-	w.until("the first file", func() bool { d, _ := w.agent.Get(id); return d.FilesDone == 1 })
-	if _, err := w.agent.Pause(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(r.DstFolder, r.DstFolder+"-away"); err != nil {
-		t.Fatal(err)
-	}
-	w.cloud.SetRate(0)
-	if _, err := w.agent.Resume(t.Context(), id, ""); err != nil {
-		t.Fatal(err)
-	}
-	w.reach(id, Failed)
-
-	stuck := w.add(w.request(w.cloud.AddPackage(masvtest.Package{Name: "Stuck", Files: small("a")}))).ID
-	w.reach(stuck, Complete)
-	w.agent.mu.Lock()
-	d := w.agent.downloads[stuck]
-	d.row.Deleting = true
-	d.run = &run{cancel: func(error) {}, ended: make(chan struct{})} // its disk does not answer
-	w.agent.mu.Unlock()
-	w.until("it is being deleted", func() bool {
-		free := d.op.TryLock()
-		if free {
-			d.op.Unlock()
-		}
-		return !free
-	})
-	if err := os.Rename(r.DstFolder+"-away", r.DstFolder); err != nil {
-		t.Fatal(err)
-	}
-	w.until("complete", func() bool { d, _ := w.agent.Get(id); return d.State == Complete })
-}
-
 func TestOtherRulesForNamesHideNoDownload(t *testing.T) {
 	w := newWorld(t)
 	id := w.add(w.request(w.cloud.AddPackage(masvtest.Package{Name: "My Package", Files: small("a")}))).ID

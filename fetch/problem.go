@@ -90,6 +90,8 @@ func problemOf(err error, dst string) *Problem {
 		return &Problem{Code: CodeInternal, Recoverable: true, Message: fmt.Sprintf("More files may not be open at once here (%v); raise the limit (ulimit -n, or LimitNOFILE= of the service), and the download goes on by itself.", cause(err))}
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Problem{Code: CodeNoSpace, Recoverable: true, Message: fmt.Sprintf("There is no room left in %s; make room, and the download goes on by itself.", dst)}
+	case errors.Is(err, syscall.EFBIG):
+		return &Problem{Code: CodeDestination, Message: fmt.Sprintf("A file of this package is larger than the file system of %s can hold; delete the download, and add it again for another disk.", dst)}
 	case errors.Is(err, dest.ErrMissing), errors.Is(err, fs.ErrNotExist):
 		return &Problem{Code: CodeDestination, Recoverable: true, Message: fmt.Sprintf("The download's folder in %s is gone or was replaced; put it back (or connect the disk) and resume, or delete the download.", dst)}
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):

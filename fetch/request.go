@@ -188,7 +188,7 @@ func jsonType(t reflect.Type) string {
 		return jsonType(t.Elem())
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return "a whole number"
 	case reflect.Slice:
 		return "an array of strings"

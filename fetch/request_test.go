@@ -1,7 +1,9 @@
 package fetch
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -52,4 +54,57 @@ func TestARequestHasTheDefaultsOfTheMASVAgent(t *testing.T) {
 	if r.NoPackageFolder || r.RefuseQuarantine || r.Priority != 0 || r.FileIDs != nil || r.UID != nil {
 		t.Errorf("got %+v", r)
 	}
+}
+
+// FuzzDecodeRequest decodes arbitrary bodies. What is taken is one object of
+// known fields, each within its bounds, and is the same when it is written
+// down and decoded again; what is refused quotes neither link nor password.
+func FuzzDecodeRequest(f *testing.F) {
+	for _, seed := range []string{
+		`{"url":"` + someLink + `"}`, `{"url":"` + someLink + `"} x`, `{"url":"` + someLink + `","url":"x"}`, `{"Url":"` + someLink + `"}`, `[]`, `null`, `{`, `{"a":{"b":[1]}}`,
+		`{"url":"` + someLink + `","dst_folder":"/srv/../etc","password":"hunter2hunter2","name":"x/\u0000","priority":-9,"file_ids":["a",""],"create_package_folder":false,"bypass_package_quarantine":false,"publish":"package","uid":0,"gid":4294967294}`,
+		`{"url":"` + someLink + `","dst_folder":"/a\u0000b"}`, `{"url":"` + someLink + `","priority":1e2}`, `{"url":"` + someLink + `","priority":9223372036854775808}`, `{"url":"` + someLink + `","file_ids":[1]}`,
+		`{"url":null,"uid":null,"file_ids":null}`, `{"url":"bqkBtnPwvmkgJpHN","password":{"hunter2hunter2":1}}`, "{\"url\":\"\xff\"}", strings.Repeat(`{"a":`, 10_001),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := DecodeRequest(body)
+		if err != nil {
+			var inv *InvalidError
+			if !errors.As(err, &inv) || inv.Message == "" {
+				t.Fatalf("refused with %v", err)
+			}
+			for _, secret := range []string{"bqkBtnPwvmkgJpHN", "hunter2hunter2"} {
+				if strings.Contains(inv.Message, secret) {
+					t.Errorf("the secret shows: %v", err)
+				}
+			}
+			return
+		}
+		if err := r.check(); err != nil {
+			t.Errorf("%s is taken, and is refused: %v", body, err)
+		}
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(body, &fields); err != nil {
+			t.Fatalf("%s is taken: %v", body, err)
+		}
+		no := func(b bool) *bool { b = !b; return &b }
+		j := map[string]any{
+			"url": r.Link.URL().Reveal(), "dst_folder": r.DstFolder, "password": r.Password.Reveal(), "name": r.Name, "priority": r.Priority, "file_ids": r.FileIDs,
+			"create_package_folder": no(r.NoPackageFolder), "bypass_package_quarantine": no(r.RefuseQuarantine), "publish": r.Publish, "uid": r.UID, "gid": r.GID,
+		}
+		for name := range fields {
+			if _, known := j[name]; !known {
+				t.Errorf("%s is taken, with %q", body, name)
+			}
+		}
+		written, err := json.Marshal(j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := DecodeRequest(written); err != nil || !reflect.DeepEqual(again, r) {
+			t.Errorf("written down it is another: %v", err)
+		}
+	})
 }

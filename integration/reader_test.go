@@ -38,6 +38,7 @@ var readers = map[string]func(args []string) error{
 	"origin":       served(serveOrigin),
 	"cloud":        served(serveCloud),
 	"relay":        served(serveRelay),
+	"neighbour":    neighbour,
 }
 
 func reader(how string, args []string) (status int) {

@@ -15,7 +15,7 @@ import (
 // packages say where programs come from, where that is not their name.
 var packages = map[string]string{
 	"ffprobe": "ffmpeg", "fusermount3": "fuse3", "gio": "libglib2.0-bin", "import": "imagemagick", "inotifywait": "inotify-tools",
-	"prlimit": "util-linux", "unshare": "util-linux", "smbd": "samba", "Xvfb": "xvfb",
+	"prlimit": "util-linux", "setpriv": "util-linux", "unshare": "util-linux", "smbd": "samba", "Xvfb": "xvfb",
 }
 
 // need leaves a test out for which a program is missing.

@@ -19,8 +19,12 @@ var errChanged = errors.New("the file changed meanwhile")
 func (w *Watcher) look(ctx context.Context, name string) {
 	now := time.Now()
 	info, err := w.inbox.root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
-		w.drop(name) // nothing, or nothing that can be a link file
+	if errors.Is(err, fs.ErrNotExist) {
+		w.drop(name)
+		return
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		w.leaveAlone(name, info)
 		return
 	}
 	var seen sight
@@ -37,16 +41,47 @@ func (w *Watcher) look(ctx context.Context, name string) {
 	p := w.pending[name]
 	if p == nil {
 		if p = w.await(name, now); p == nil {
-			return
+			// There is no room to wait for it, but it may be ripe.
+			p = &pending{since: now}
 		}
 	} else if err == nil && !p.seen.same(seen) && p.seen != (sight{}) {
-		p.since, p.failures = now, 0
+		p.since, p.failures, p.bad = now, 0, false
 	}
 	p.seen = seen
 	if err == nil {
 		err = w.judge(ctx, name, p, now)
 	}
 	w.settle(ctx, name, p, now, err)
+}
+
+// leaveAlone says, once, that something has the name of a link file and is no
+// file: whoever put it there waits for it to be taken. It is not opened, nor
+// followed: a pipe would block, a symlink lead to what its owner may not read.
+func (w *Watcher) leaveAlone(name string, info fs.FileInfo) {
+	seen := sightOf(info)
+	seen = sight{inode: seen.inode, mode: seen.mode}
+	if k, ok := w.kept[name]; !ok || k.seen != seen {
+		w.drop(name)
+		if linkfile.Own(name) { // of the others most are not ours
+			w.log.Warn("not a link file but something else of that name, left alone", "file", name, "is", kindOf(info.Mode()))
+		}
+	}
+	w.keep(name, seen, verdict{leave: true})
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a folder"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeNamedPipe:
+		return "a pipe"
+	case fs.ModeSocket:
+		return "a socket"
+	default:
+		return "a device"
+	}
 }
 
 // settle decides when to look at a file again after a look ended in err.
@@ -103,6 +138,7 @@ func (w *Watcher) judge(ctx context.Context, name string, p *pending, now time.T
 	}
 	v.open = state == open
 	if need := w.patience.toReject(state); v.early && now.Sub(p.since) < need {
+		p.bad = true
 		p.due = w.patience.next(now, p.since, state, need)
 		return nil
 	}

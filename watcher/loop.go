@@ -66,17 +66,26 @@ func (w *Watcher) interval() time.Duration {
 	return every
 }
 
-// lookAtDue looks at the files whose time has come.
+// maxBad is how many files are rejected in one round, at a few flushes each:
+// others that come meanwhile are not to wait for thousands.
+const maxBad = 64
+
+// lookAtDue looks at the files whose time has come; at bad ones last.
 func (w *Watcher) lookAtDue(ctx context.Context) {
 	w.round = time.Now()
-	var names []string
+	var names, bad []string
 	for name, p := range w.pending {
-		if !p.due.After(w.round) {
+		switch {
+		case p.due.After(w.round):
+		case p.bad:
+			bad = append(bad, name)
+		default:
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names) // 01.masvlink, 02.masvlink… are queued in that order
-	for _, name := range names {
+	slices.Sort(bad)
+	for _, name := range append(names, bad[:min(len(bad), maxBad)]...) {
 		if ctx.Err() != nil {
 			return
 		}

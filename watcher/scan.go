@@ -40,7 +40,8 @@ func (w *Watcher) scan(ctx context.Context) {
 
 func (w *Watcher) scanFolder(ctx context.Context) error {
 	w.pass++
-	w.round = time.Now()
+	began := time.Now()
+	w.round = began
 	w.readOnly = false
 	dir, err := w.inbox.root.Open(".")
 	if err != nil {
@@ -56,7 +57,7 @@ func (w *Watcher) scanFolder(ctx context.Context) error {
 				return nil
 			}
 			empty = false
-			if name := entry.Name(); linkfile.Named(name) && entry.Type().IsRegular() && !w.scanFile(ctx, name) {
+			if name := entry.Name(); linkfile.Named(name) && !w.scanFile(ctx, name) {
 				complete = false
 			}
 		}
@@ -66,6 +67,10 @@ func (w *Watcher) scanFolder(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		// What is dropped meanwhile does not wait for the rest of a full inbox.
+		w.noteMore()
+		w.lookAtDue(ctx)
+		w.round = began
 	}
 	for name, k := range w.kept {
 		if k.pass != w.pass {
@@ -81,18 +86,17 @@ func (w *Watcher) scanFolder(ctx context.Context) error {
 }
 
 // scanFile looks at one file unless there is a time set for that. It returns
-// false if there was no room to wait for the file.
+// false if there may have been no room to wait for the file.
 func (w *Watcher) scanFile(ctx context.Context, name string) bool {
 	if p := w.pending[name]; p != nil {
 		if p.due.After(time.Now()) {
 			return true
 		}
-	} else if _, known := w.kept[name]; !known && len(w.pending) >= maxPending {
-		w.crowded = true
-		return false
 	}
 	w.look(ctx, name)
-	return true
+	_, waits := w.pending[name]
+	_, known := w.kept[name]
+	return waits || known || !w.crowded
 }
 
 // sweep lets the agent forget the origins whose files are gone: those of

@@ -74,6 +74,7 @@ type pending struct {
 	since    time.Time // when it was last seen, or said, to change
 	due      time.Time // when to look at it
 	failures int       // in a row
+	bad      bool      // it was read, and is to be rejected unless it changes
 }
 
 // kept is a file that has been dealt with and stands in the inbox all the

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"masvfs/fetch/dirent"
@@ -212,5 +213,12 @@ func errorName(name string) string {
 // for the same file and reason: see carryOut.
 func explanation(name, reason string) []byte {
 	reason = strings.TrimRight(reason, ". ")
+	// It may repeat what the file says, of which a terminal might obey some.
+	reason = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, reason)
 	return fmt.Appendf(nil, "%q was rejected: %s.\nNothing of it is being downloaded. Correct it and drop it into the inbox again.\n", name, reason)
 }

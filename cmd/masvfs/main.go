@@ -38,7 +38,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The second signal ends the program at once, should a clean end take too long.
 	context.AfterFunc(ctx, stop)
-	err := newApp().Run(ctx, os.Args)
+	err := run(ctx, newApp(), os.Args)
 	stop()
 	if err == nil {
 		return
@@ -48,6 +48,25 @@ func main() {
 		os.Exit(exitUsage)
 	}
 	os.Exit(exitFailed)
+}
+
+// run runs the program. An error from before a command acts is one in how it
+// was called, be it on the command line, in the environment or in the
+// configuration file: package cli has no word for that of its own.
+func run(ctx context.Context, app *cli.Command, args []string) error {
+	acted := false
+	for _, c := range app.Commands {
+		action := c.Action
+		c.Action = func(ctx context.Context, c *cli.Command) error {
+			acted = true
+			return action(ctx, c)
+		}
+	}
+	err := app.Run(ctx, args)
+	if err != nil && !acted && !errors.As(err, new(usageError)) {
+		return usageError{err}
+	}
+	return err
 }
 
 func newApp() *cli.Command {

@@ -189,6 +189,9 @@ func absolute(path string) (string, error) {
 	if path == "" {
 		return "", errors.New("must not be empty")
 	}
+	if strings.ContainsRune(path, 0) {
+		return "", errors.New("is not a path that this system can hold")
+	}
 	if rest, ok := strings.CutPrefix(path, "~/"); ok {
 		path = filepath.Join(home(), rest)
 	}

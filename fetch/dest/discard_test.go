@@ -43,7 +43,7 @@ func TestRemoving(t *testing.T) {
 }
 
 func TestDiscardRemovesWhatIsOursOnly(t *testing.T) {
-	t.Run("symlinks in the work folder are not followed", func(t *testing.T) {
+	t.Run("what others have put into the work folder stays, and is not followed", func(t *testing.T) {
 		d := newDisk(t)
 		d.put(t, "theirs/file", "theirs")
 		tree := d.placedTree(t)
@@ -53,7 +53,77 @@ func TestDiscardRemovesWhatIsOursOnly(t *testing.T) {
 		if err := tree.Discard(); err != nil {
 			t.Fatal(err)
 		}
-		wantListing(t, listing(t, d.path, true), map[string]string{"theirs": "/", "theirs/file": "theirs", "pkg": "/"})
+		wantListing(t, listing(t, d.path, true), map[string]string{
+			"theirs": "/", "theirs/file": "theirs", "pkg": "/", ".masvfs-" + testID: "/", ".masvfs-" + testID + "/link": "-> ../theirs",
+		})
+	})
+	t.Run("another folder in its place stays", func(t *testing.T) {
+		d := newDisk(t)
+		d.put(t, "theirs/file", "theirs")
+		d.put(t, "theirs/deep/1.part", "theirs")
+		tree := d.placedTree(t)
+		p, _, err := tree.Partial(1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Close()
+		work := filepath.Join(d.path, ".masvfs-"+testID)
+		if err := errors.Join(os.Rename(work, filepath.Join(d.path, "away")), os.Rename(filepath.Join(d.path, "theirs"), work)); err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		name := ".masvfs-" + testID
+		wantListing(t, listing(t, d.path, true), map[string]string{
+			"pkg": "/", "away": "/", name: "/", name + "/file": "theirs", name + "/deep": "/", name + "/deep/1.part": "theirs",
+		})
+	})
+	t.Run("another user's folder in its place is neither written to nor emptied", func(t *testing.T) {
+		d := newDisk(t)
+		name := ".masvfs-" + testID
+		d.put(t, name+"/1.part", "theirs")
+		if err := os.Chown(filepath.Join(d.path, name), 12345, -1); err != nil {
+			t.Skipf("only root can have a folder belong to somebody else: %v", err)
+		}
+		os.Chmod(d.path, 0o777)
+		tree := d.tree(t, Spec{ID: testID}, "")
+		if _, _, err := tree.Partial(2, 1); !errors.Is(err, ErrInTheWay) {
+			t.Errorf("Partial: %v", err)
+		}
+		if err := tree.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		wantListing(t, listing(t, d.path, true), map[string]string{name: "/", name + "/1.part": "theirs"})
+	})
+	t.Run("another user's folder in the package's place is not taken for it where others may rename", func(t *testing.T) {
+		d := newDisk(t)
+		d.put(t, "pkg/a", "theirs")
+		folder := filepath.Join(d.path, "pkg")
+		if err := os.Chown(folder, 12345, -1); err != nil {
+			t.Skipf("only root can have a folder belong to somebody else: %v", err)
+		}
+		f := d.folder(t)
+		defer f.Close()
+		for mode, want := range map[os.FileMode]error{0o755: nil, 0o777: ErrMissing, 0o775: ErrMissing, 0o777 | os.ModeSticky: nil} {
+			os.Chmod(d.path, mode)
+			f := d.folder(t)
+			tree, err := f.Tree(Spec{ID: testID, PackageFolder: true}, "pkg")
+			if !errors.Is(err, want) {
+				t.Errorf("in a folder of mode %v: %v, want %v", mode, err, want)
+			}
+			if err == nil {
+				tree.Close()
+			}
+			f.Close()
+		}
+		uid := 12345 // whom the download is for
+		os.Chmod(d.path, 0o777)
+		tree, err := f.Tree(Spec{ID: testID, PackageFolder: true, UID: &uid}, "pkg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree.Close()
 	})
 	t.Run("a symlink in its place stays", func(t *testing.T) {
 		d := newDisk(t)

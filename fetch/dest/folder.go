@@ -111,6 +111,9 @@ func (d *dir) holds(name string, c *dir) (bool, error) {
 	return err == nil && os.SameFile(info, c.info), err
 }
 
+// owner returns the user to whom the folder belonged when it was opened.
+func (d *dir) owner() int { return int(d.info.Sys().(*syscall.Stat_t).Uid) }
+
 func (d *dir) device() uint64 { return uint64(d.info.Sys().(*syscall.Stat_t).Dev) }
 
 func (d *dir) close() error {

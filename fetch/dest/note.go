@@ -65,14 +65,19 @@ func (p *Partial) Note(b []byte) {
 		}
 		p.note = f
 	}
-	// Its parts are checked together: a write may be cut short.
+	_, _ = p.note.WriteAt(encodeNote(instance, b), 0)
+}
+
+// encodeNote is what stands in the file. Its parts are checked together: a
+// write may be cut short.
+func encodeNote(instance string, b []byte) []byte {
 	out := make([]byte, 4, 4+1+len(instance)+binary.MaxVarintLen64+len(b))
 	out = append(out, byte(len(instance)))
 	out = append(out, instance...)
 	out = binary.AppendUvarint(out, uint64(len(b)))
 	out = append(out, b...)
 	binary.BigEndian.PutUint32(out, crc32.ChecksumIEEE(out[4:]))
-	_, _ = p.note.WriteAt(out, 0)
+	return out
 }
 
 // Noted returns what was noted last of a partial file that was opened again,
@@ -98,6 +103,11 @@ func (t *Tree) readNote(work *dir, id int64) []byte {
 	if _, err := f.ReadAt(data, 0); err != nil {
 		return nil
 	}
+	return decodeNote(data, instance)
+}
+
+// decodeNote returns what a note says that is of that boot and mount, or nil.
+func decodeNote(data []byte, instance string) []byte {
 	head := 4 + 1 + len(instance)
 	if len(data) <= head || data[4] != byte(len(instance)) || string(data[5:head]) != instance {
 		return nil

@@ -1,9 +1,11 @@
 package dest
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -114,4 +116,33 @@ func TestWhatAnEarlierProgramHasWrittenIsFlushedByItself(t *testing.T) {
 	if !byItself {
 		t.Error("it was not")
 	}
+}
+
+// FuzzNote reads arbitrary notes, and notes over longer ones as a write leaves
+// them. What is believed was written whole, for this boot and mount.
+func FuzzNote(f *testing.F) {
+	const instance = "boot/mount"
+	good := encodeNote(instance, []byte("what was written"))
+	for _, seed := range [][]byte{nil, good, good[:20], encodeNote("other/mount", []byte("x")), encodeNote(instance, nil), append(encodeNote(instance, []byte("short")), good...)} {
+		f.Add(seed, []byte("said"))
+	}
+	f.Fuzz(func(t *testing.T, data, said []byte) {
+		if b := decodeNote(data, instance); b != nil && !bytes.HasPrefix(data, encodeNote(instance, b)) {
+			t.Errorf("%q is believed to say %q", data, b)
+		}
+		whole := encodeNote(instance, said)
+		over := slices.Clone(whole)
+		if len(data) > len(whole) {
+			over = append(over, data[len(whole):]...)
+		}
+		if b := decodeNote(over, instance); b == nil || !bytes.Equal(b, said) {
+			t.Errorf("%q is read back as %q", said, b)
+		}
+		if b := decodeNote(over, "other/mount"); b != nil {
+			t.Errorf("another mount's note is believed: %q", b)
+		}
+		if len(whole) > 0 && decodeNote(whole[:len(whole)-1], instance) != nil {
+			t.Error("a note that was cut short is believed")
+		}
+	})
 }

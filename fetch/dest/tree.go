@@ -86,6 +86,10 @@ func (t *Tree) adopt(name string) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrInTheWay) {
 		err = ErrMissing
 	}
+	if err == nil && !t.ours(own, t.spec.UID) {
+		own.close()
+		err = fmt.Errorf("%w by a folder of another user", ErrMissing)
+	}
 	if err != nil {
 		return wrap("open package folder", filepath.Join(t.path, name), err)
 	}
@@ -100,6 +104,18 @@ func (t *Tree) In(f *Folder) error {
 		return wrap("find destination", t.path, ErrMissing)
 	}
 	return nil
+}
+
+// ours reports whether a folder that was found under a name in the destination
+// may be the one that was made under it: not where others may rename, and it
+// belongs to somebody else. Nothing is to be written to that, nor removed.
+func (t *Tree) ours(d *dir, uid *int) bool {
+	const others = 0o022
+	mode := t.parent.info.Mode()
+	if !t.traits.local || mode&others == 0 || mode&fs.ModeSticky != 0 {
+		return true
+	}
+	return d.owner() == os.Geteuid() || uid != nil && d.owner() == *uid
 }
 
 // Path returns the absolute path of the tree's own folder, "" while it is not
@@ -182,6 +198,10 @@ func (t *Tree) workFolder(create bool) (*dir, error) {
 		if err = t.parent.root.Mkdir(t.workName(), 0o700); err == nil || errors.Is(err, fs.ErrExist) {
 			work, err = openChild(t.parent, t.workName())
 		}
+	}
+	if err == nil && !t.ours(work, nil) {
+		work.close()
+		err = fmt.Errorf("%w: a folder of another user", ErrInTheWay)
 	}
 	if err == nil && create {
 		// Also if it was there: its making may have been cut short.

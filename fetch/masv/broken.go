@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"regexp"
 )
 
 // broken makes the error of a call whose connection failed, or whose answer
@@ -64,6 +65,8 @@ func (c *cause) Error() string        { return c.text }
 func (c *cause) Is(target error) bool { return errors.Is(c.err, target) }
 func (c *cause) As(target any) bool   { return errors.As(c.err, target) }
 
+var quotation = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+
 // explain says plainly why no answer came.
 func explain(err error, secrets []Secret) error {
 	inner := err
@@ -80,7 +83,8 @@ func explain(err error, secrets []Secret) error {
 	if network, ok := errors.AsType[*net.OpError](inner); ok {
 		return &cause{network.Error(), inner}
 	}
-	if text := clean(inner.Error(), secrets...); text != "" {
+	// What is quoted is an address, or what the server sent.
+	if text := clean(quotation.ReplaceAllString(inner.Error(), `"…"`), secrets...); text != "" {
 		return &cause{text, inner}
 	}
 	return &cause{"the connection failed", inner}

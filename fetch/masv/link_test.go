@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode"
 
 	"masvfs/fetch/masv"
 )
@@ -134,7 +135,24 @@ func FuzzParseLink(f *testing.F) {
 			if link != (masv.Link{}) {
 				t.Error("a link came with an error")
 			}
+			// Any part of the text may be the secret, mistyped.
+			says, _, _ := strings.Cut(err.Error(), " (a link looks like")
+			for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+				if len(word) >= 8 && strings.Contains(says, word) {
+					t.Errorf("%q is quoted in: %v", word, err)
+				}
+			}
 			return
+		}
+		if bare := strings.TrimSpace(text); !strings.HasPrefix(bare, "<") && len(bare) < 8000 {
+			for _, pasted := range []string{"\t" + bare + "\r\n", "< " + bare + ">", bare + "#top"} {
+				if again, err := masv.ParseLink(pasted); err != nil || again != link {
+					t.Errorf("pasted as %q it is another: %v", pasted, err)
+				}
+			}
+		}
+		if strings.Contains(link.String(), link.Secret.Reveal()) && !strings.Contains(link.ID+"https://get.massive.io/?secret=***", link.Secret.Reveal()) {
+			t.Errorf("the secret is shown: %s", link)
 		}
 		if len(link.ID) != 26 || link.ID != strings.ToUpper(link.ID) || link.Secret == "" {
 			t.Errorf("not a whole link: %v", link)

@@ -44,10 +44,23 @@ func FuzzListing(f *testing.F) {
 		if bare, again := decodeAll(iotest.OneByteReader(strings.NewReader(string(body)))); len(bare) != len(entries) || (again == nil) != (err == nil) {
 			t.Errorf("how the bytes arrive changes what they mean: %d entries, %v; one by one %d, %v", len(entries), err, len(bare), again)
 		}
-		// What is taken whole is what the array holds, no more and no less.
-		var whole []json.RawMessage
-		if err == nil && (json.Unmarshal(body, &whole) != nil || len(whole) != len(entries)) {
-			t.Errorf("%d entries came of an array of %d", len(entries), len(whole))
+		// What is taken is what the array holds, in its order, no more and no less.
+		var whole []struct {
+			ID, Name, Path string
+			Kind           Kind
+			Size           int64
+			Virus          bool `json:"virus_detected"`
+		}
+		if err != nil {
+			return
+		}
+		if json.Unmarshal(body, &whole) != nil || len(whole) != len(entries) {
+			t.Fatalf("%d entries came of an array of %d", len(entries), len(whole))
+		}
+		for i, e := range entries {
+			if w := whole[i]; e.ID != w.ID || e.Name != w.Name || e.Path != w.Path || e.Kind != w.Kind || e.Size != w.Size || e.VirusDetected != w.Virus {
+				t.Errorf("entry %d is %+v, in place of %+v", i, e, w)
+			}
 		}
 	})
 }

@@ -219,10 +219,15 @@ func FuzzClean(f *testing.F) {
 			}
 		}
 		folders, base := Split(in, in)
-		for _, c := range append(folders, base) {
-			if strings.Contains(c, "/") || c == "." {
+		all := append(folders, base)
+		for i, c := range all {
+			if strings.Contains(c, "/") || c == "." || c == "" && i < len(all)-1 {
 				t.Errorf("Split(%q) has the component %q", in, c)
 			}
+		}
+		// Taken apart once more, what was put together is the same.
+		if again, last := Split(strings.Join(folders, "/"), base); last != base || !slices.Equal(again, folders) {
+			t.Errorf("Split(%q) = %q, %q and again %q, %q", in, folders, base, again, last)
 		}
 	})
 }

@@ -80,6 +80,9 @@ func Named(name string) bool {
 	return ok && !strings.HasPrefix(name, ".")
 }
 
+// Own reports whether a name is that of the product's own link files.
+func Own(name string) bool { return Named(name) && extension(name) == ".masvlink" }
+
 func extension(name string) string { return strings.ToLower(filepath.Ext(name)) }
 
 // Parse reads the link file of the given name. It returns at least one item,

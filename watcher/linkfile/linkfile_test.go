@@ -255,45 +255,6 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	seeds := []string{
-		linkA, linkA + "\npassword = x\ndst_folder: /srv\nfile_ids = a,b\npriority = 1\npublish = package", "# x\r\n\r\n" + linkB,
-		"{\"url\":\"" + linkA + "\",\"name\":\"x\"}", "[{\"url\":\"" + linkA + "\"},{\"url\":\"" + linkB + "\"}]", "[]", "{", "\xff\xfe",
-		"[InternetShortcut]\nURL=" + linkA, "[Desktop Entry]\nType=Link\nURL[$e]=" + linkA, greedyWebloc(),
-		webloc(f, plist.XMLFormat, map[string]string{"URL": linkA}), webloc(f, plist.BinaryFormat, map[string]any{"URL": linkA, "more": []int{1, 2}}),
-	}
-	for _, seed := range seeds {
-		for _, ext := range []string{".masvlink", ".url", ".desktop", ".webloc"} {
-			f.Add("x"+ext, []byte(seed))
-		}
-	}
-	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		items, err := linkfile.Parse(name, data)
-		lines := strings.Count(string(data), "\n") + 1
-		var bad *linkfile.Error
-		switch {
-		case err == nil:
-			if len(items) == 0 {
-				t.Error("no error, and no link")
-			}
-			for _, item := range items {
-				if item.Request.Link.ID == "" || item.Line < 0 || item.Line > lines {
-					t.Errorf("%+v in a file of %d lines", item, lines)
-				}
-			}
-		case errors.As(err, &bad):
-			if bad.Line < 0 || bad.Line > lines || bad.Message == "" {
-				t.Errorf("%+v in a file of %d lines", bad, lines)
-			}
-			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%q quotes the secret", err)
-			}
-		case !errors.Is(err, linkfile.ErrNotOurs):
-			t.Errorf("an error of another kind: %v", err)
-		}
-	})
-}
-
 func BenchmarkParseTenThousandLinks(b *testing.B) {
 	text := []byte(strings.Repeat(linkA+"\n", 10_000))
 	b.SetBytes(int64(len(text)))
