@@ -36,15 +36,23 @@ func (s *server) list(w *answer, c call) error {
 		}
 	}
 	array := w.array(nil, "")
-	for _, d := range s.agent.Downloads() {
-		if state != "" && d.State != state {
-			continue
+	// A client that is slow to read holds no more of a long list than this.
+	const some = 64
+	for seq := int64(0); ; {
+		page := s.agent.After(seq, some)
+		for _, d := range page {
+			seq = d.Seq
+			if state != "" && d.State != state {
+				continue
+			}
+			if err := array.add(s.download(d)); err != nil {
+				return err
+			}
 		}
-		if err := array.add(s.download(d)); err != nil {
-			return err
+		if len(page) < some {
+			return array.end()
 		}
 	}
-	return array.end()
 }
 
 func (s *server) get(w *answer, c call) error {
