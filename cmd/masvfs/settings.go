@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v3"
@@ -211,8 +212,16 @@ func readToken(path string) (masv.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("others can read %s; run: chmod 600 %s", path, path)
+	// What systemd hands over with LoadCredential= is the service's alone,
+	// though its mode, where an access list says so, is 0440: systemd.exec(5).
+	handed := os.Getenv("CREDENTIALS_DIRECTORY")
+	if mine := handed != "" && filepath.Dir(path) == handed; !mine {
+		if info.Mode().Perm()&0o077 != 0 {
+			return "", fmt.Errorf("others can read %s; run: chmod 600 %s", path, path)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+			return "", fmt.Errorf("%s belongs to another user, who knows the token and can change it; make a file of your own", path)
+		}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
