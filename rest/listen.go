@@ -42,7 +42,11 @@ func (a Address) Check() error {
 
 // parse takes the address apart; config is nil without TLS.
 func (a Address) parse() (u *url.URL, config *tls.Config, err error) {
-	malformed := fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
+	spec := a.Spec
+	if strings.Contains(spec, "@") {
+		spec = "" // what stands before it may be a password
+	}
+	malformed := fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", spec)
 	u, err = url.Parse(a.Spec)
 	if err != nil || u.User != nil || u.RawQuery != "" && u.Scheme != "unix" || u.Fragment != "" {
 		return nil, nil, malformed
