@@ -63,6 +63,7 @@ func New(cfg Config) http.Handler {
 		guard: newGuard(cfg.Token, cfg.Hosts),
 		log:   cfg.Log,
 		stall: stallTimeout,
+		turns: newTurns(),
 	}
 	s.router = s.routes()
 	return s

@@ -22,6 +22,7 @@ type server struct {
 	guard  *guard
 	log    *slog.Logger
 	stall  time.Duration // see answer
+	turns  turns
 	router *httprouter.Router
 }
 
@@ -76,7 +77,7 @@ func (s *server) routes() *httprouter.Router {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := newAnswer(w, r, s.stall)
+	a := newAnswer(w, r, s.stall, s.turns)
 	defer s.recover(a, r)
 	a.limitBody()
 	if p := s.guard.check(r); p != nil {
