@@ -232,24 +232,9 @@ func (a *Agent) Close() error {
 // Subscribe returns a subscription to all that happens from now on.
 func (a *Agent) Subscribe() *Subscription { return a.hub.subscribe() }
 
-// Downloads returns all downloads, in the order of their acceptance.
-func (a *Agent) Downloads() []Download {
-	at := a.queue.positions()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	all := make([]Download, 0, len(a.order))
-	for _, d := range a.order {
-		if !d.row.Deleting {
-			all = append(all, d.snapshot(at[d.seq]))
-		}
-	}
-	return all
-}
-
 // After returns up to limit downloads, in the order of their acceptance, from
 // the first one after seq.
 func (a *Agent) After(seq int64, limit int) []Download {
-	at := a.queue.positions()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i, found := a.search(seq)
@@ -259,7 +244,7 @@ func (a *Agent) After(seq int64, limit int) []Download {
 	var some []Download
 	for ; i < len(a.order) && len(some) < limit; i++ {
 		if d := a.order[i]; !d.row.Deleting {
-			some = append(some, d.snapshot(at[d.seq]))
+			some = append(some, d.snapshot(a.position(d)))
 		}
 	}
 	return some
@@ -344,17 +329,19 @@ func (a *Agent) row(d *download) store.Download {
 }
 
 func (a *Agent) snapshot(d *download) Download {
-	at := a.queue.position(d.seq)
 	var c Connections
 	c.InUse, c.Allowed, c.Why = a.engine.Connections(d.id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := d.snapshot(at)
-	if s.State == Transferring && at == 0 {
+	s := d.snapshot(a.position(d))
+	if s.State == Transferring && s.QueuePosition == 0 {
 		s.Connections = c
 	}
 	return s
 }
+
+// position returns d's place among those that wait for their turn; a.mu is held.
+func (a *Agent) position(d *download) int { return a.queue.position(d.row.Priority, d.seq) }
 
 // change is the one place where a download's row changes: f decides, the
 // database is told, then everybody else. f may refuse with an error.

@@ -305,17 +305,17 @@ func TestAnOriginIsAcceptedOnce(t *testing.T) {
 		if err := w.agent.Accept(t.Context(), "inbox:1", []Request{r}); err != nil {
 			t.Fatal(err)
 		}
-		w.until("complete", func() bool { return w.agent.Downloads()[0].State == Complete })
+		w.until("complete", func() bool { return w.agent.After(0, 100)[0].State == Complete })
 	}
-	if n := len(w.agent.Downloads()); n != 1 {
+	if n := len(w.agent.After(0, 100)); n != 1 {
 		t.Errorf("%d downloads", n)
 	}
 	bad := r
 	bad.DstFolder = "/etc"
 	var inv *InvalidError
 	err := w.agent.Accept(t.Context(), "inbox:2", []Request{r, bad})
-	if !errors.As(err, &inv) || inv.Index != 1 || inv.Field != "dst_folder" || len(w.agent.Downloads()) != 1 {
-		t.Errorf("got %v and %d downloads", err, len(w.agent.Downloads()))
+	if !errors.As(err, &inv) || inv.Index != 1 || inv.Field != "dst_folder" || len(w.agent.After(0, 100)) != 1 {
+		t.Errorf("got %v and %d downloads", err, len(w.agent.After(0, 100)))
 	}
 }
 
@@ -652,7 +652,7 @@ func TestADeleteWhileTheDiskIsAwayIsFinishedWhenItIsBack(t *testing.T) {
 	if err := w.agent.Delete(t.Context(), id, true); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.agent.Downloads()); n != 0 {
+	if n := len(w.agent.After(0, 100)); n != 0 {
 		t.Errorf("%d downloads are still there", n)
 	}
 	if err := os.Rename(r.DstFolder+"-away", r.DstFolder); err != nil {

@@ -35,9 +35,7 @@ func (q *queue) join(priority int, seq int64) *ticket {
 	t := &ticket{priority: priority, seq: seq, turn: make(chan struct{})}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	at, _ := slices.BinarySearchFunc(q.line, t, func(a, b *ticket) int {
-		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.seq, b.seq))
-	})
+	at, _ := q.search(t)
 	q.line = slices.Insert(q.line, at, t)
 	return t
 }
@@ -84,23 +82,21 @@ func (q *queue) serve() {
 	}
 }
 
-// position returns the place in line of one download, as positions does of all.
-func (q *queue) position(seq int64) int {
+// position returns the place in line of a download that waits for its turn,
+// from 1; 0 if it does not. One that could run, were it ready, does not wait.
+func (q *queue) position(priority int, seq int64) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	free := max(0, q.max-q.running)
-	return max(0, 1-free+slices.IndexFunc(q.line, func(t *ticket) bool { return t.seq == seq }))
+	at, found := q.search(&ticket{priority: priority, seq: seq})
+	if !found {
+		return 0
+	}
+	return max(0, 1+at-max(0, q.max-q.running))
 }
 
-// positions returns the place in line of every download that waits for its
-// turn, from 1, by Seq. One that could run, were it ready, does not wait.
-func (q *queue) positions() map[int64]int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	free := max(0, q.max-q.running)
-	at := make(map[int64]int, max(0, len(q.line)-free))
-	for i, t := range q.line[min(free, len(q.line)):] {
-		at[t.seq] = i + 1
-	}
-	return at
+// search returns where in line a ticket is, or would be; q.mu is held.
+func (q *queue) search(t *ticket) (at int, found bool) {
+	return slices.BinarySearchFunc(q.line, t, func(a, b *ticket) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.seq, b.seq))
+	})
 }

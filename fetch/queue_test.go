@@ -55,18 +55,19 @@ func TestPositionsCountThoseWhoWait(t *testing.T) {
 		ts = append(ts, q.join(0, seq))
 	}
 	ready(q, ts...)
-	at := q.positions()
-	for seq, want := range map[int64]int{1: 0, 2: 0, 3: 1, 4: 2, 5: 3} {
-		if at[seq] != want {
-			t.Errorf("download %d is at %d, not %d", seq, at[seq], want)
-		}
-		if got := q.position(seq); got != want {
-			t.Errorf("download %d by itself is at %d, not %d", seq, got, want)
+	first := q.join(1, 6)
+	for seq, want := range map[int64]int{1: 0, 2: 0, 3: 2, 4: 3, 5: 4, 7: 0} {
+		if got := q.position(0, seq); got != want {
+			t.Errorf("download %d is at %d, not %d", seq, got, want)
 		}
 	}
+	if at := q.position(1, 6); at != 1 {
+		t.Errorf("the one of a higher priority is at %d", at)
+	}
+	q.leave(first)
 	q.leave(ts[0])
-	if at := q.positions(); at[3] != 0 || at[5] != 2 {
-		t.Errorf("after one has left: %v", at)
+	if q.position(0, 3) != 0 || q.position(0, 5) != 2 {
+		t.Errorf("after two have left: %d, %d", q.position(0, 3), q.position(0, 5))
 	}
 }
 
@@ -81,7 +82,7 @@ func TestWhoeverIsStoppedWhileWaitingIsToldWhy(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	q.leave(waiting)
-	if at := q.positions(); len(at) != 0 {
-		t.Errorf("still in line: %v", at)
+	if at := q.position(0, 2); at != 0 || len(q.line) != 0 {
+		t.Errorf("still in line, at %d", at)
 	}
 }

@@ -21,8 +21,10 @@ func (a *Agent) Files(ctx context.Context, id string) iter.Seq2[File, error] {
 			yield(File{}, err)
 			return
 		}
+		// Whoever is slow to take them holds no more of them than this.
+		const some = 100
 		for after := int64(0); ; {
-			entries, err := a.store.Files(ctx, d.seq, after, page)
+			entries, err := a.store.Files(ctx, d.seq, after, some)
 			if err != nil {
 				yield(File{}, err)
 				return
@@ -34,7 +36,7 @@ func (a *Agent) Files(ctx context.Context, id string) iter.Seq2[File, error] {
 					return
 				}
 			}
-			if len(entries) < page {
+			if len(entries) < some {
 				return
 			}
 		}

@@ -25,15 +25,16 @@ type answer struct {
 	control *http.ResponseController
 	request *http.Request
 	stall   time.Duration
+	turns   turns
 	begun   bool // the header is written: there is no other answer any more
 }
 
-func newAnswer(w http.ResponseWriter, r *http.Request, stall time.Duration) *answer {
+func newAnswer(w http.ResponseWriter, r *http.Request, stall time.Duration, turns turns) *answer {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	return &answer{ResponseWriter: w, control: http.NewResponseController(w), request: r, stall: stall}
+	return &answer{ResponseWriter: w, control: http.NewResponseController(w), request: r, stall: stall, turns: turns}
 }
 
 // limitBody sets the time by which the body must have been sent. Deadlines

@@ -36,15 +36,24 @@ func (s *server) list(w *answer, c call) error {
 		}
 	}
 	array := w.array(nil, "")
-	for _, d := range s.agent.Downloads() {
-		if state != "" && d.State != state {
-			continue
+	defer array.rest()
+	// A client that is slow to read holds no more of a long list than this.
+	const some = 64
+	for seq := int64(0); ; {
+		page := s.agent.After(seq, some)
+		for _, d := range page {
+			seq = d.Seq
+			if state != "" && d.State != state {
+				continue
+			}
+			if err := array.add(s.download(d)); err != nil {
+				return err
+			}
 		}
-		if err := array.add(s.download(d)); err != nil {
-			return err
+		if len(page) < some {
+			return array.end()
 		}
 	}
-	return array.end()
 }
 
 func (s *server) get(w *answer, c call) error {
@@ -66,6 +75,7 @@ func (s *server) get(w *answer, c call) error {
 		return w.json(http.StatusOK, s.download(d))
 	}
 	array := w.array(s.download(d), "files")
+	defer array.rest()
 	for f, err := range s.agent.Files(c.Context(), c.id) {
 		if err != nil {
 			return fmt.Errorf("list files of download %s: %w", c.id, err)

@@ -43,7 +43,7 @@ func (g *guard) check(r *http.Request) *api.Problem {
 			return api.NewProblem(api.ForbiddenOrigin, "web pages of other sites may not call this agent")
 		}
 	}
-	if g.token != "" && !g.bears(r.Header.Get("Authorization")) {
+	if g.token != "" && r.URL.Path != healthPath && !g.bears(r.Header.Get("Authorization")) {
 		return api.NewProblem(api.Unauthorized, "this agent asks for its access token; send the header Authorization: Bearer TOKEN")
 	}
 	return nil

@@ -20,7 +20,7 @@ import (
 
 // Address says where to listen, and with what protection.
 type Address struct {
-	Spec            string // http://host:port, https://host:port or unix:///path
+	Spec            string // http://host:port, https://host:port, unix:///path or unix:///path?mode=0660
 	TLSCert, TLSKey string // files in PEM form, for https
 	Token           masv.Secret
 }
@@ -42,15 +42,22 @@ func (a Address) Check() error {
 
 // parse takes the address apart; config is nil without TLS.
 func (a Address) parse() (u *url.URL, config *tls.Config, err error) {
-	malformed := fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", a.Spec)
+	spec := a.Spec
+	if strings.Contains(spec, "@") {
+		spec = "" // what stands before it may be a password
+	}
+	malformed := fmt.Errorf("--listen %s: is not an address such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", spec)
 	u, err = url.Parse(a.Spec)
-	if err != nil || u.User != nil || u.RawQuery != "" {
+	if err != nil || u.User != nil || u.RawQuery != "" && u.Scheme != "unix" || u.Fragment != "" {
 		return nil, nil, malformed
 	}
 	switch u.Scheme {
 	case "unix":
 		if u.Host != "" || len(u.Path) < 2 {
 			return nil, nil, malformed
+		}
+		if _, err := socketMode(u.RawQuery); err != nil {
+			return nil, nil, fmt.Errorf("--listen %s: %w", a.Spec, err)
 		}
 	case "http", "https":
 		port, perr := strconv.Atoi(u.Port())
@@ -73,15 +80,34 @@ func (a Address) parse() (u *url.URL, config *tls.Config, err error) {
 	return u, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}, nil
 }
 
+// socketMode reads whom a Unix socket is for: its owner, unless it says
+// otherwise. Whoever may write to a socket may connect to it; no other bit
+// means anything.
+func socketMode(query string) (fs.FileMode, error) {
+	switch query {
+	case "", "mode=0600":
+		return 0o600, nil
+	case "mode=0660":
+		return 0o660, nil
+	case "mode=0666":
+		return 0o666, nil
+	}
+	return 0, errors.New("after the ? of a Unix socket stands mode=0600 (its owner may connect), mode=0660 (its group, too) or mode=0666 (everybody on this machine)")
+}
+
 // Listen listens at the address. Anything but loopback and a Unix socket is
-// refused without a token. A Unix socket is for its owner only.
+// refused without a token.
 func (a Address) Listen() (*Listener, error) {
 	u, config, err := a.parse()
 	if err != nil {
 		return nil, err
 	}
 	if u.Scheme == "unix" {
-		return listenUnix(u.Path)
+		mode, err := socketMode(u.RawQuery)
+		if err != nil {
+			return nil, err
+		}
+		return listenUnix(u.Path, mode)
 	}
 	l, err := net.Listen("tcp", u.Host)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -102,7 +128,7 @@ func (a Address) Listen() (*Listener, error) {
 
 // listenUnix listens on a Unix socket. What a killed agent has left behind is
 // removed; a socket that somebody serves, or anything else there, is not.
-func listenUnix(path string) (*Listener, error) {
+func listenUnix(path string, mode fs.FileMode) (*Listener, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -120,7 +146,7 @@ func listenUnix(path string) (*Listener, error) {
 		}
 	}
 	// The mode is to be right from the first moment on.
-	old := syscall.Umask(0o177)
+	old := syscall.Umask(int(0o777 &^ mode))
 	l, err := net.Listen("unix", path)
 	syscall.Umask(old)
 	if err != nil {
@@ -140,6 +166,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		// Nothing is answered past the guard.
+		DisableGeneralOptionsHandler: true,
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

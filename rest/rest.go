@@ -28,7 +28,8 @@ import (
 // fetch.ErrNotFound and fetch.ErrClosed.
 type Agent interface {
 	Add(ctx context.Context, r fetch.Request) (d fetch.Download, created bool, err error)
-	Downloads() []fetch.Download
+	// After returns up to limit downloads by ascending Seq, from the first one after seq.
+	After(seq int64, limit int) []fetch.Download
 	Get(id string) (fetch.Download, error)
 	Files(ctx context.Context, id string) iter.Seq2[fetch.File, error]
 	Pause(ctx context.Context, id string) (fetch.Download, error)
@@ -62,6 +63,7 @@ func New(cfg Config) http.Handler {
 		guard: newGuard(cfg.Token, cfg.Hosts),
 		log:   cfg.Log,
 		stall: stallTimeout,
+		turns: newTurns(),
 	}
 	s.router = s.routes()
 	return s

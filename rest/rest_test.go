@@ -61,17 +61,23 @@ func (m *memory) Add(_ context.Context, r fetch.Request) (fetch.Download, bool, 
 	return d, true, nil
 }
 
-func (m *memory) Downloads() []fetch.Download {
+func (m *memory) After(seq int64, limit int) []fetch.Download {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.panics {
 		panic("a mistake with " + secret)
 	}
-	return m.all
+	var some []fetch.Download
+	for i := int(seq); i < len(m.all) && len(some) < limit; i++ {
+		d := m.all[i]
+		d.Seq = int64(i) + 1
+		some = append(some, d)
+	}
+	return some
 }
 
 func (m *memory) Get(id string) (fetch.Download, error) {
-	for _, d := range m.Downloads() {
+	for _, d := range m.After(0, 1000) {
 		if d.ID == id {
 			return d, nil
 		}

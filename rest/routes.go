@@ -22,6 +22,7 @@ type server struct {
 	guard  *guard
 	log    *slog.Logger
 	stall  time.Duration // see answer
+	turns  turns
 	router *httprouter.Router
 }
 
@@ -57,25 +58,26 @@ func (s *server) routes() *httprouter.Router {
 		MethodNotAllowed:       http.HandlerFunc(s.methodNotAllowed),
 	}
 	for _, r := range []route{
-		{method: http.MethodPost, path: "/downloads", handle: s.add, body: true},
-		{method: http.MethodGet, path: "/downloads", handle: s.list, query: "state"},
-		{method: http.MethodGet, path: "/downloads/:id", handle: s.get, query: "files"},
-		{method: http.MethodPost, path: "/downloads/:id/pause", handle: s.pause, all: s.pauseAll},
-		{method: http.MethodPost, path: "/downloads/:id/resume", handle: s.resume, all: s.resumeAll},
-		{method: http.MethodDelete, path: "/downloads/:id", handle: s.remove},
-		{method: http.MethodGet, path: "/settings", handle: s.settings},
-		{method: http.MethodPatch, path: "/settings", handle: s.set, body: true},
+		{method: http.MethodPost, path: api.Prefix + "/downloads", handle: s.add, body: true},
+		{method: http.MethodGet, path: api.Prefix + "/downloads", handle: s.list, query: "state"},
+		{method: http.MethodGet, path: api.Prefix + "/downloads/:id", handle: s.get, query: "files"},
+		{method: http.MethodPost, path: api.Prefix + "/downloads/:id/pause", handle: s.pause, all: s.pauseAll},
+		{method: http.MethodPost, path: api.Prefix + "/downloads/:id/resume", handle: s.resume, all: s.resumeAll},
+		{method: http.MethodDelete, path: api.Prefix + "/downloads/:id", handle: s.remove},
+		{method: http.MethodGet, path: api.Prefix + "/settings", handle: s.settings},
+		{method: http.MethodPatch, path: api.Prefix + "/settings", handle: s.set, body: true},
+		{method: http.MethodGet, path: healthPath, handle: health},
 	} {
-		router.Handle(r.method, api.Prefix+r.path, s.serve(r))
+		router.Handle(r.method, r.path, s.serve(r))
 		if r.method == http.MethodGet {
-			router.Handle(http.MethodHead, api.Prefix+r.path, s.serve(r))
+			router.Handle(http.MethodHead, r.path, s.serve(r))
 		}
 	}
 	return router
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := newAnswer(w, r, s.stall)
+	a := newAnswer(w, r, s.stall, s.turns)
 	defer s.recover(a, r)
 	a.limitBody()
 	if p := s.guard.check(r); p != nil {

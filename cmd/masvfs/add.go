@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -19,10 +21,11 @@ import (
 
 func addCommand() *cli.Command {
 	return clientCommand(&cli.Command{
-		Name:        "add",
-		Usage:       "queue downloads",
-		ArgsUsage:   "LINK_OR_FILE…",
-		Description: "Each argument is a link, in quotes, or a link file (.masvlink, .url, .webloc, .desktop).",
+		Name:      "add",
+		Usage:     "queue downloads",
+		ArgsUsage: "LINK_OR_FILE…",
+		Description: "Each argument is a link, in quotes, or a link file (.masvlink, .url, .webloc, .desktop); - reads links\n" +
+			"from standard input, for a link that is not to be seen in the list of processes.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dst-folder", Usage: "`FOLDER` to download into, below an allowed root (default: the agent's)"},
 			passwordFlag(),
@@ -32,6 +35,9 @@ func addCommand() *cli.Command {
 	}, func(ctx context.Context, c *cli.Command, agent *client.Client) error {
 		if c.Args().Len() == 0 {
 			return usagef("add needs a link or a link file; put a link in quotes, since it has a ? in it")
+		}
+		if c.String("password-file") == "-" && slices.Contains(c.Args().Slice(), "-") {
+			return usagef("links and their password cannot both come from standard input; give one of them as a file")
 		}
 		password, err := readPassword(c.String("password-file"))
 		if err != nil {
@@ -93,11 +99,19 @@ func requestsOf(arg string) ([]fetch.Request, error) {
 		}
 		return []fetch.Request{{Link: link}}, nil
 	}
-	data, err := os.ReadFile(arg)
+	name := filepath.Base(arg)
+	var data []byte
+	var err error
+	if arg == "-" {
+		name = "links.masvlink"
+		data, err = io.ReadAll(io.LimitReader(os.Stdin, linkfile.MaxSize+1))
+	} else {
+		data, err = os.ReadFile(arg)
+	}
 	if err != nil {
 		return nil, usagef("%w (a link begins with https://)", err)
 	}
-	items, err := linkfile.Parse(filepath.Base(arg), data)
+	items, err := linkfile.Parse(name, data)
 	if err != nil {
 		return nil, usagef("%s: %w", arg, err)
 	}

@@ -75,6 +75,9 @@ func readPassword(path string) (masv.Secret, error) {
 	case path == "-":
 		data, err = io.ReadAll(io.LimitReader(os.Stdin, 1<<16))
 	default:
+		if info, serr := os.Stat(path); serr == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			fmt.Fprintf(os.Stderr, "masvfs: others can read %s; chmod 600 %s keeps the password to you\n", path, path)
+		}
 		data, err = os.ReadFile(path)
 	}
 	if err != nil {
@@ -88,7 +91,7 @@ func readPassword(path string) (masv.Secret, error) {
 }
 
 func passwordFlag() cli.Flag {
-	return &cli.StringFlag{Name: "password-file", Usage: "`FILE` that holds the link's password; - asks for it"}
+	return &cli.StringFlag{Name: "password-file", Usage: "`FILE` that holds the link's password; - asks for it, or reads standard input"}
 }
 
 func allFlag() cli.Flag { return &cli.BoolFlag{Name: "all", Usage: "all downloads"} }

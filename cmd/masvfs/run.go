@@ -136,6 +136,12 @@ func (s *settings) makeFolders() error {
 			return err
 		}
 	}
+	// Somebody may have made it for the agent, in the usual way.
+	if info, err := os.Stat(s.state); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(s.state, 0o700); err != nil {
+			s.log.Warn("others can look into the state folder; its database is closed to them by itself", "folder", s.state, "error", err)
+		}
+	}
 	for _, folder := range s.roots {
 		if s.away[folder] {
 			s.log.Warn("the disk of a destination does not answer; downloads to it wait until it does", "folder", folder)

@@ -18,10 +18,16 @@ func TestEveryFolderIsMadeAndThoseWithSecretsAreClosedToOthers(t *testing.T) {
 		inbox: in("MASV/inbox"), state: in("local/state/masvfs"), mount: in("mounts/here/live"),
 		roots: []string{in("MASV/downloads"), in("theirs")},
 	}
-	for range 2 { // the second start finds them
+	for range 2 { // the second start finds them, one of them opened by somebody
 		if err := s.makeFolders(); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.Chmod(s.state, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.makeFolders(); err != nil {
+		t.Fatal(err)
 	}
 	for name, mode := range map[string]os.FileMode{
 		"MASV": 0o755, "MASV/inbox": 0o700, "MASV/downloads": 0o755, "theirs": 0o750,

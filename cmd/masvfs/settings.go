@@ -1,17 +1,16 @@
 package main
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -20,6 +19,7 @@ import (
 
 	"masvfs/fetch"
 	"masvfs/fetch/dest"
+	"masvfs/fetch/dial"
 	"masvfs/fetch/masv"
 	"masvfs/fetch/pathname"
 	"masvfs/rest"
@@ -219,8 +219,16 @@ func readToken(path string) (masv.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("others can read %s; run: chmod 600 %s", path, path)
+	// What systemd hands over with LoadCredential= is the service's alone,
+	// though its mode, where an access list says so, is 0440: systemd.exec(5).
+	handed := os.Getenv("CREDENTIALS_DIRECTORY")
+	if mine := handed != "" && filepath.Dir(path) == handed; !mine {
+		if info.Mode().Perm()&0o077 != 0 {
+			return "", fmt.Errorf("others can read %s; run: chmod 600 %s", path, path)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+			return "", fmt.Errorf("%s belongs to another user, who knows the token and can change it; make a file of your own", path)
+		}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -347,10 +355,11 @@ func userAgent() string { return "masvfs/" + version() }
 
 // reach prepares how the cloud and its storage are reached.
 func (s *settings) reach(apiURL, caFile string) error {
-	api, storage, err := transports(caFile, s.connections)
+	roots, err := trusted(caFile)
 	if err != nil {
 		return err
 	}
+	api, storage := dial.Transports(dial.Config{API: apiURL, Roots: roots, Connections: s.connections})
 	s.storage = storage
 	s.cloud, err = masv.NewClient(masv.Config{BaseURL: apiURL, Transport: api, UserAgent: userAgent()})
 	if err != nil {
@@ -359,39 +368,21 @@ func (s *settings) reach(apiURL, caFile string) error {
 	return nil
 }
 
-// transports returns how the API and the storage hosts are reached, through
-// the proxies that the usual environment variables name.
-func transports(caFile string, connections int) (api, storage *http.Transport, err error) {
+// trusted returns whom to trust: those whom the system trusts, and those in a file.
+func trusted(caFile string) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, nil, usagef("--ca-file: %w", err)
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, nil, usagef("--ca-file: %s holds no certificate in PEM form", caFile)
-		}
+	if caFile == "" {
+		return pool, nil
 	}
-	newTransport := func() *http.Transport {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.DialContext = (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-		// Not what the clone has: that would go on offering HTTP/2, also where it
-		// is not spoken.
-		t.TLSClientConfig = &tls.Config{RootCAs: pool}
-		t.TLSHandshakeTimeout = 15 * time.Second
-		t.MaxIdleConnsPerHost = connections
-		t.DisableCompression = true
-		return t
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, usagef("--ca-file: %w", err)
 	}
-	api, storage = newTransport(), newTransport()
-	// Over HTTP/2 all ranges would share one connection, and its congestion window.
-	storage.Protocols = new(http.Protocols)
-	storage.Protocols.SetHTTP1(true)
-	storage.ForceAttemptHTTP2 = false
-	storage.TLSNextProto = nil
-	storage.ReadBufferSize = 64 << 10
-	return api, storage, nil
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, usagef("--ca-file: %s holds no certificate in PEM form", caFile)
+	}
+	return pool, nil
 }

@@ -35,6 +35,8 @@ type call struct {
 	timeout time.Duration
 	silence *time.Timer    // runs while something is awaited of the server
 	resp    *http.Response // the last answer; nil: none yet
+
+	protected bool // the API is asked over TLS
 }
 
 // errSilent ends a call whose server kept it waiting.
@@ -44,7 +46,7 @@ var errSilent = errors.New("the server fell silent")
 // a body or, where asked for, a redirect) and the time for it still running.
 // The caller must close the call. Errors are *Error.
 func (c *Client) start(caller context.Context, r request) (*call, error) {
-	k := &call{request: r, caller: caller, timeout: c.timeout}
+	k := &call{request: r, caller: caller, timeout: c.timeout, protected: strings.HasPrefix(c.base, "https:")}
 	ctx, cancel := context.WithCancelCause(caller)
 	k.ctx, k.cancel = ctx, cancel
 	k.silence = time.AfterFunc(c.timeout, func() { cancel(errSilent) })

@@ -46,5 +46,9 @@ func (k *call) storageURL(text string) (Secret, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" {
 		return "", k.invalid("the file's address is not a whole http or https address")
 	}
+	if k.protected && u.Scheme != "https" {
+		// Whoever reads along on the way could fetch the file, too.
+		return "", k.invalid("the file's address is not protected by https, as the API's own is")
+	}
 	return Secret(text), nil
 }

@@ -12,6 +12,13 @@ import (
 // nest is bounded by encoding/json.)
 const maxEntry = 1 << 20
 
+// maxEntries and maxListing bound a listing as a whole, which is recorded on
+// this machine's disk while it arrives: to ten times what packages hold.
+const (
+	maxEntries = 10_000_000
+	maxListing = 8 << 30 // bytes
+)
+
 // listing decodes a JSON array of entries as a stream. Its memory is that of
 // one entry, however long the array is and whatever it holds.
 type listing struct {
@@ -62,7 +69,9 @@ func (l *listing) next() (Entry, error) {
 	case e.Size < 0:
 		return Entry{}, shapeError("has a negative size")
 	}
-	l.count++
+	if l.count++; l.count > maxEntries || l.in.read > maxListing {
+		return Entry{}, shapeError("is one too many: no package has so many")
+	}
 	return Entry{e.ID, e.Kind, e.Name, e.Path, e.Size, e.LastModified.Time, e.VirusDetected}, nil
 }
 

@@ -64,3 +64,25 @@ func FuzzListing(f *testing.F) {
 		}
 	})
 }
+
+func TestAListingWithoutEndIsRefused(t *testing.T) {
+	entries := strings.NewReader(`[{"id":"a"},{"id":"b"},{"id":"c"}]`)
+	for name, grow := range map[string]func(*listing){
+		"by the number of its entries": func(l *listing) { l.count = maxEntries - 1 },
+		"by its length":                func(l *listing) { l.in.read, l.in.limit = maxListing-1, maxListing },
+	} {
+		entries.Seek(0, io.SeekStart)
+		l := newListing(bufio.NewReader(iotest.OneByteReader(entries)))
+		if _, err := l.next(); err != nil {
+			t.Fatal(err)
+		}
+		grow(l)
+		var err error
+		for n := 0; err == nil && n < 3; n++ {
+			_, err = l.next()
+		}
+		if _, ok := err.(shapeError); !ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

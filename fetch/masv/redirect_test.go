@@ -178,3 +178,22 @@ func TestARedirectWithoutATargetIsNoAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAPIOverTLSGivesNoAddressWithoutIt(t *testing.T) {
+	for _, answer := range []func(w http.ResponseWriter){
+		func(w http.ResponseWriter) { fmt.Fprint(w, `{"url":"http://storage.example/x?signature=y"}`) },
+		func(w http.ResponseWriter) {
+			w.Header().Set("Location", "http://storage.example/x?signature=y")
+			w.WriteHeader(http.StatusFound)
+		},
+	} {
+		secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w) }))
+		defer secure.Close()
+		_, err := client(t, masv.Config{BaseURL: secure.URL, Transport: secure.Client().Transport}).FileURL(t.Context(), packageID, token, fileID)
+		mustBe(t, err, masv.ErrInvalid)
+		plain := serve(t, func(w http.ResponseWriter, r *http.Request) { answer(w) })
+		if _, err := client(t, masv.Config{BaseURL: plain}).FileURL(t.Context(), packageID, token, fileID); err != nil {
+			t.Errorf("an API without TLS: %v", err)
+		}
+	}
+}

@@ -63,7 +63,7 @@ func read(resp *http.Response, want Span, size int64) (answer, error) {
 		return a, &refusal{fmt.Sprintf("storage answers %d", status)}
 	}
 	if coding := resp.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return a, &senseless{fmt.Sprintf("storage sends the object encoded as %.20q", coding)}
+		return a, &senseless{"storage sends the object encoded, which nobody asked for"}
 	}
 	if !a.whole && a.counted && resp.ContentLength != a.Len() {
 		return a, &senseless{fmt.Sprintf("storage sends %d bytes as the bytes %d to %d", resp.ContentLength, a.Start, a.End)}

@@ -42,12 +42,12 @@ func (e *Engine) attempt(c *claim) error {
 }
 
 // because gives the reason for which ctx was cancelled in place of the error
-// that came of it.
+// that came of it, and every other error a text that can be shown.
 func because(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return err
+	return sayable(err)
 }
 
 // accept compares the version of the object that an answer comes from with

@@ -1,8 +1,11 @@
 package transfer
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -96,3 +99,43 @@ func retryAfter(err error) time.Duration {
 // maxRetryAfter bounds what a server can ask for, so that a mistyped date
 // does not put a file to sleep for years.
 const maxRetryAfter = 10 * time.Minute
+
+// foreign is an error of the network with a text that the storage has no part
+// in. The error itself can be asked for by kind, not printed.
+type foreign struct {
+	text string
+	err  error
+}
+
+func (e *foreign) Error() string        { return e.text }
+func (e *foreign) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *foreign) As(target any) bool   { return errors.As(e.err, target) }
+
+// sayable gives an error that came of a request a text that can be shown.
+// Package net/http quotes what it cannot parse, and a storage that sends back
+// what it was asked for would have the signed URL in the log.
+func sayable(err error) error {
+	var (
+		network   *net.OpError
+		refused   *refusal
+		length    *wrongLength
+		nonsense  *senseless
+		untrusted *tls.CertificateVerificationError
+		noTLS     tls.RecordHeaderError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused), errors.As(err, &length), errors.As(err, &nonsense):
+		return err
+	case errors.As(err, &untrusted):
+		return &foreign{"the storage's certificate is not trusted", err}
+	case errors.As(err, &noTLS):
+		return &foreign{"the storage does not speak TLS, which https:// needs", err}
+	case errors.As(err, &network):
+		return &foreign{network.Error(), err} // addresses, names and the system's words
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &foreign{"the connection was closed before its time", err}
+	}
+	return &foreign{"the connection failed, or what came over it was not HTTP", err}
+}

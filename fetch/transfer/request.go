@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,6 +39,9 @@ func (e *Engine) get(ctx context.Context, rawURL string, want Span, version stri
 			req.Header.Set("User-Agent", e.cfg.UserAgent)
 		}
 		resp, err := e.cfg.Transport.RoundTrip(req)
+		if barred, ok := errors.AsType[forbidden](err); ok {
+			return nil, &refusal{"the URL of the object leads to where it must not: " + barred.Error()}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +62,13 @@ func (e *Engine) get(ctx context.Context, rawURL string, want Span, version stri
 		}
 		at = next
 	}
+}
+
+// forbidden is an error of the transport that says that an address may not be
+// asked at all. Time does not mend that, another URL may.
+type forbidden interface {
+	error
+	Forbidden() bool
 }
 
 func redirects(status int) bool {

@@ -41,6 +41,9 @@ type Client struct {
 // New returns a client; nothing is called yet.
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.Address)
+	if strings.Contains(cfg.Address, "@") {
+		return nil, errors.New("an agent's address holds no user name or password; what it asks for is its access token, in a file that --token-file names")
+	}
 	if err != nil || u.Scheme == "unix" && (u.Host != "" || u.Path == "") || u.Scheme != "unix" && u.Host == "" {
 		return nil, fmt.Errorf("%q is not an agent's address, such as http://127.0.0.1:8080 or unix:///run/masvfs.sock", cfg.Address)
 	}

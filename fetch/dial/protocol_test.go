@@ -1,12 +1,12 @@
-package main
+package dial_test
 
 import (
-	"encoding/pem"
+	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
+
+	"masvfs/fetch/dial"
 )
 
 func TestTheStorageIsReachedOverHTTP1AndTheAPIOverWhatItOffers(t *testing.T) {
@@ -16,15 +16,9 @@ func TestTheStorageIsReachedOverHTTP1AndTheAPIOverWhatItOffers(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	defer server.Close()
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	if err := os.WriteFile(ca, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	api, storage, err := transports(ca, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	api, storage := dial.Transports(dial.Config{API: server.URL, Roots: roots, Connections: 4})
 	for want, transport := range map[string]*http.Transport{"HTTP/2.0": api, "HTTP/1.1": storage} {
 		req, err := http.NewRequest("GET", server.URL, nil)
 		if err != nil {
