@@ -77,6 +77,7 @@ func (a *astray) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // this machine, to its line, to its files and to other schemes. Nobody is asked
 // there, and each download ends in an error that says why.
 func TestNoAnswerLeadsAstray(t *testing.T) {
+	t.Parallel()
 	door, err := net.Listen("tcp", "[::]:0")
 	if err != nil {
 		if door, err = net.Listen("tcp", "0.0.0.0:0"); err != nil {

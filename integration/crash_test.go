@@ -78,6 +78,7 @@ func TestStoppedAndStartedAgainItGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestAnOutageIsWaitedOut(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, false)
 	link := s.cloud.AddPackage(masvtest.Package{Name: "Outage", Files: []masvtest.File{{Name: "a.bin", Size: 48 << 20}, {Name: "b.bin", Size: 1000}}})
 	s.cloud.SetRate(2 << 20)
@@ -95,6 +96,7 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 }
 
 func TestAFullDiskIsAnErrorThatRoomMends(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		skip(t, "mounting a small tmpfs needs root")
 	}
@@ -136,6 +138,7 @@ func (s *site) again(id string) string {
 }
 
 func TestADatabaseOnTheFullDiskIsNoDeadEnd(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		skip(t, "mounting a small tmpfs needs root")
 	}

@@ -201,6 +201,7 @@ func (s *spite) serve(conn net.Conn) {
 // too slowly. Of none is more taken than there is room for, all end in an error
 // or in another attempt, and what is well is not held up.
 func TestAnswersWithoutEndEnd(t *testing.T) {
+	t.Parallel()
 	all := misdeeds()
 	cloud := newSpite(t, all)
 	s := newSite(t, false, "--api-url", cloud.address, "--max-active", "1000", "--connections", "256")

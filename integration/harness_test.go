@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,7 +17,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +31,7 @@ import (
 )
 
 // patience is how long a test waits for what should come; reaching it is a failure.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // deathTime is how long a killed process may take to be gone.
 const deathTime = 20 * time.Second
@@ -57,9 +60,20 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	// Parallel tests wait, mostly: for disks, lines and clocks that fail.
+	flag.Parse()
+	if !given("test.parallel") {
+		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 	status := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(status)
+}
+
+// given reports whether a flag stands on the command line.
+func given(name string) (found bool) {
+	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
 }
 
 // skip leaves a test out, unless this machine has promised to run them all.

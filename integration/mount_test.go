@@ -187,6 +187,7 @@ func TestAFolderSaysTheSameInAListingAndByItself(t *testing.T) {
 }
 
 func TestAFolderOfManyFilesIsListedWhole(t *testing.T) {
+	t.Parallel()
 	const n = 5000
 	s := newSite(t, true)
 	link := s.cloud.AddPackage(masvtest.Package{Name: "Many", Count: n, RateInterval: -1, Generate: func(i int) masvtest.File {

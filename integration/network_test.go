@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -237,10 +238,11 @@ func TestAnotherHostsCertificateIsWaitedOut(t *testing.T) {
 	s.all(id, link)
 }
 
-// nameServer answers questions for names: all of them are this machine, or it
+// nameServer answers questions for names: all of them have one address, or it
 // fails, or it says nothing.
 type nameServer struct {
 	conn  net.PacketConn
+	is    netip.Addr // what all names are
 	state atomic.Int32
 	asked atomic.Int64
 }
@@ -252,14 +254,14 @@ const (
 )
 
 // newNameServer starts one at an address of its own.
-func newNameServer(t *testing.T, address string) *nameServer {
+func newNameServer(t *testing.T, address string, is netip.Addr) *nameServer {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
 		skip(t, "port 53 of a loopback address cannot be had: "+err.Error())
 	}
 	t.Cleanup(func() { conn.Close() })
-	n := &nameServer{conn: conn}
+	n := &nameServer{conn: conn, is: is}
 	go func() {
 		var b [512]byte
 		for {
@@ -294,9 +296,26 @@ func (n *nameServer) answer(q []byte) []byte {
 		a[3] |= 2
 	case kind == 1: // an address of IPv4; there is none of IPv6
 		a[7] = 1
-		a = append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1)
+		a = append(append(a, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4), n.is.AsSlice()...)
 	}
 	return a
+}
+
+// ownAddress returns an address of this machine that others reach it by: where
+// a name server leads to 127.0.0.1, the agent does not follow.
+func ownAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return netip.AddrFrom4([4]byte(n.IP.To4()))
+		}
+	}
+	skip(t, "this machine is on no network")
+	return netip.Addr{}
 }
 
 // TestNamesThatCannotBeResolvedAreWaitedFor has the name server fail and come
@@ -308,9 +327,10 @@ func TestNamesThatCannotBeResolvedAreWaitedFor(t *testing.T) {
 	need(t, "unshare")
 	t.Parallel()
 	const address = "127.0.0.77"
-	names := newNameServer(t, address+":53")
+	own := ownAddress(t)
+	names := newNameServer(t, address+":53", own)
 	s := newSite(t, false)
-	s.use(anywhere)
+	s.use(masvtest.WithAPIAddr(netip.AddrPortFrom(own, 0).String()), anywhere)
 	s.callCloud("masv.test")
 	conf := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(conf, []byte("nameserver "+address+"\noptions timeout:1 attempts:1\n"), 0o644); err != nil {

@@ -136,6 +136,7 @@ func TestInodeNumbersAreTheirOwnAndTheSameAfterARestart(t *testing.T) {
 }
 
 func TestAFolderThatGrowsIsListedWholeByOneThatKeepsItOpen(t *testing.T) {
+	t.Parallel()
 	n := 5000
 	if thorough() {
 		n = 50_000
@@ -304,6 +305,7 @@ func (s *site) memory() int64 {
 }
 
 func TestADescriptorIsHeldForAnOpenFileOnly(t *testing.T) {
+	t.Parallel()
 	inEachWay(t, func(t *testing.T, w way) {
 		s, _ := manyFiles(t)
 		s.startReading(w)

@@ -77,6 +77,7 @@ const littleMemory = 96 << 20
 // at once, and finds that the agent never has more memory than a small machine
 // could give it.
 func TestLittleMemory(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, false, "--reserve-free", "0")
 	many, big := 10_000, int64(256<<20)
 	if thorough() {

@@ -389,6 +389,7 @@ func tellsNothing(t *testing.T, format string) {
 }
 
 func TestTheDatabaseForgetsTheSecretsOfWhatIsComplete(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, false)
 	link := s.cloud.AddPackage(masvtest.Package{Name: "Done", Password: "Z5 password", Files: []masvtest.File{{Name: "a", Size: 4 << 20}}})
 	s.cloud.SetRate(1 << 20)

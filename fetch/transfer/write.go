@@ -11,7 +11,7 @@ const (
 
 	// gatherFor bounds how long it gathers, so that bytes of a slow
 	// connection count soon.
-	gatherFor = 200 * time.Millisecond
+	gatherFor = 100 * time.Millisecond
 
 	// pageSize is what bytes are aligned to in memory as they are in the file,
 	// so that a Sink may write them past the page cache.
