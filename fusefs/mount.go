@@ -64,7 +64,7 @@ func Available() error {
 		return fmt.Errorf("%w: %w; let this user read and write /dev/fuse", ErrNoFUSE, err)
 	}
 	f.Close()
-	if os.Geteuid() == 0 {
+	if mayMount() {
 		return nil
 	}
 	if _, err := exec.LookPath("fusermount3"); err != nil {
@@ -97,7 +97,7 @@ func Mount(ctx context.Context, cfg Config) (*FS, error) {
 	m.announcer = newAnnouncer(m)
 	server, err := fuse.NewServer(server{m, refusing()}, cfg.Path, &fuse.MountOptions{
 		AllowOther:    cfg.AllowOther,
-		DirectMount:   os.Geteuid() == 0,
+		DirectMount:   mayMount(),
 		FsName:        "masvfs",
 		Name:          "masvfs",
 		MaxWrite:      1 << 20,
@@ -211,7 +211,7 @@ func (m *FS) Unmount(timeout time.Duration) error {
 // detach unmounts lazily: the name is free at once, whoever has something open keeps it.
 func detach(path string) error {
 	err := unix.Unmount(path, unix.MNT_DETACH)
-	if err == nil || os.Geteuid() == 0 {
+	if err == nil || mayMount() {
 		return err
 	}
 	if out, err := exec.Command("fusermount3", "-uz", "--", path).CombinedOutput(); err != nil {

@@ -115,7 +115,7 @@ func TryReads(folder string, ordinary bool) (how string, err error) {
 	}
 	defer func() { err = errors.Join(err, os.Remove(at)) }()
 	trial, err := fuse.NewServer(refusing(), at, &fuse.MountOptions{
-		DirectMount: os.Geteuid() == 0, FsName: "masvfs", Name: "masvfs", MaxStackDepth: stackDepth,
+		DirectMount: mayMount(), FsName: "masvfs", Name: "masvfs", MaxStackDepth: stackDepth,
 	})
 	if err != nil {
 		return "", err

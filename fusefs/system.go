@@ -38,3 +38,11 @@ func descriptorLimit() int {
 	}
 	return int(min(limit.Cur, 1<<20))
 }
+
+// mayMount reports whether this process may mount without fusermount3: it has
+// CAP_SYS_ADMIN, as root has outside of containers, and a service may.
+func mayMount() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}

@@ -33,7 +33,11 @@ func (s *site) asNobody() {
 			s.t.Fatal(err)
 		}
 	}
-	for _, folder := range []string{s.inbox, s.downloads, s.state} {
+	folders := []string{s.inbox, s.downloads, s.state}
+	if s.mount != "" {
+		folders = append(folders, s.mount)
+	}
+	for _, folder := range folders {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			s.t.Fatal(err)
 		}
