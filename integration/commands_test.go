@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheDemoEndsByItselfAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	needFUSE(t)
 	tmp := t.TempDir()
 	cmd := exec.Command(program, "demo", "--once")

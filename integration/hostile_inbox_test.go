@@ -117,6 +117,7 @@ func (s *site) nowhere(text string) {
 // link files. The agent takes the good links beside them, says what was wrong
 // where people look, blocks nowhere, and changes nothing that is not its own.
 func TestHostileThingsInTheInbox(t *testing.T) {
+	t.Parallel()
 	const shadow = "root:$6$canarycanary$0123456789abcdef:19000:0:99999:7:::"
 	for who, ordinary := range map[string]bool{"root": false, "an ordinary user": true} {
 		t.Run("the agent is run by "+who, func(t *testing.T) {
@@ -288,6 +289,7 @@ func (s *site) explained(name, says string) {
 // more than are waited for at one time. A good link among them, and one that
 // comes later, are taken before all that is dealt with; memory stays bounded.
 func TestALinkAmongAHundredThousandFiles(t *testing.T) {
+	t.Parallel()
 	n := 100_000
 	if thorough() {
 		n = 1_000_000

@@ -248,6 +248,7 @@ func busy(t testing.TB, downloads int, size int64) (c *throng, link masvtest.Lin
 // files at once. Every answer is right, slow senders are shut out, memory is
 // bounded, every link is taken and every byte is right.
 func TestAThrongIsServedAndHoldsNothingUp(t *testing.T) {
+	t.Parallel()
 	c, link := busy(t, 10_000, 64<<20)
 	c.cloud.SetRate(1 << 20)
 	id := c.add(link, "")

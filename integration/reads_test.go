@@ -55,6 +55,7 @@ func addLocal(t testing.TB, p *masvtest.Package, path string) {
 }
 
 func TestToolsReadInTheMountWhatIsOnDisk(t *testing.T) {
+	t.Parallel()
 	// Each is given the folder on disk, the one in the mount and one of its own.
 	tools := map[string]func(t *testing.T, disk, mount, own string){
 		"cp -a": func(t *testing.T, disk, mount, own string) {
@@ -265,6 +266,7 @@ func TestWhatIsOpenIsReadByTheKernelAlone(t *testing.T) {
 }
 
 func TestAnOpenFileIsReadToItsEndWhateverBecomesOfItsDownload(t *testing.T) {
+	t.Parallel()
 	for _, remove := range []bool{false, true} {
 		t.Run(fmt.Sprintf("remove_files %v", remove), func(t *testing.T) {
 			inEachWay(t, func(t *testing.T, w way) { readThroughout(t, w, remove) })

@@ -95,6 +95,7 @@ func (s *site) fetch(p masvtest.Package) download {
 }
 
 func TestInodeNumbersAreTheirOwnAndTheSameAfterARestart(t *testing.T) {
+	t.Parallel()
 	s, n := manyFiles(t)
 	numbers := func() []string {
 		lines := strings.Split(strings.TrimSpace(run(t, "find", s.mount, "-printf", `%i %P\n`)), "\n")
