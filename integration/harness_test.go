@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -179,14 +180,25 @@ func (s *site) clear() {
 	}
 }
 
+// nextPort is where freePort looks on. It begins at another place in each
+// process, so that two runs at once seldom meet.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(os.Getpid()) % 10000) }
+
+// freePort returns a port that stays the caller's, also while its agent is not
+// running: it lies below those that the kernel gives to connections and to
+// listeners that ask for any, and no port is returned twice soon.
 func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.FormatInt(20000+nextPort.Add(1)%10000, 10)
+		if l, err := net.Listen("tcp", ":"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no free port between 20000 and 30000")
+	return ""
 }
 
 func (s *site) args() []string {

@@ -25,7 +25,7 @@ func (r *recited) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.asked++; r.asked > 6 {
 		r.t.Fatalf("%d requests for one call", r.asked)
 	}
-	if req.URL.Scheme != "https" || req.URL.Host != "api.example" {
+	if req.URL.Scheme != "https" || !strings.EqualFold(req.URL.Host, "api.example") {
 		r.t.Errorf("the secrets went to %s://%s", req.URL.Scheme, req.URL.Host)
 	}
 	return http.ReadResponse(bufio.NewReader(strings.NewReader(r.answer)), req)
@@ -40,6 +40,7 @@ func FuzzAnswer(f *testing.F) {
 		ok + linkAnswer, ok + listAnswer, ok + urlAnswer, ok + linkAnswer[:60], ok + linkAnswer + "}", ok + "null", ok + `{"url":"file:///etc/shadow"}`,
 		ok + `{"package_id":"..","package_token":"a\r\nX-Evil: 1","package_size":-1,"name":"\u202e\u0000"}`,
 		"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", ok + "<html>", "HTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: https://api.exAmple/elsewhere\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 302 Found\r\nLocation: https://api.example/elsewhere\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 302 Found\r\nLocation: https://evil.example/" + linkSecret + "\r\n\r\n", "HTTP/1.1 307 x\r\nLocation: //evil.example\r\n\r\n",
 		"HTTP/1.1 301 x\r\nLocation: file:///etc/shadow\r\n\r\n", "HTTP/1.1 308 x\r\nLocation: https://api.example:444/\r\n\r\n",
